@@ -1,0 +1,63 @@
+//! What happens on a flow, as it becomes sure: the one stream from which reports, `--events` and live views are made.
+
+use crate::packet::{Nanos, Time};
+use crate::summary::{Death, End, Side};
+
+/// One thing that happened on one flow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The time of the packet it speaks of.
+    pub time: Time,
+    /// That packet's frame; `None` where no packet marks it.
+    pub frame: Option<u64>,
+    /// The flow's id.
+    pub flow: u64,
+    /// The side that acted.
+    pub from: Option<Side>,
+    /// What it did.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// The flow's first packet.
+    FlowStart,
+    /// The flow ended, or the capture did.
+    FlowEnd(End),
+    /// A kernel keepalive probe.
+    KeepaliveProbe {
+        /// 0 or 1 byte of garbage.
+        probe_len: u8,
+    },
+    /// The answer to one.
+    KeepaliveAck {
+        /// From probe to answer.
+        rtt: Nanos,
+    },
+    /// A probe of a closed window.
+    ZeroWindowProbe,
+    /// The answer to one.
+    ZeroWindowAck,
+    /// A segment with bytes sent before.
+    Retransmission,
+    /// An application heartbeat.
+    Heartbeat {
+        /// The protocol, where known.
+        protocol: Option<&'static str>,
+        /// Since the last one.
+        interval: Option<Nanos>,
+    },
+    /// The reply to one.
+    HeartbeatReply {
+        /// The protocol, where known.
+        protocol: Option<&'static str>,
+    },
+    /// A beat was due and did not come.
+    HeartbeatMissed {
+        /// The protocol, where known.
+        protocol: Option<&'static str>,
+    },
+    /// A side took the other for dead.
+    PeerDead(Box<Death>),
+}

@@ -1,0 +1,13 @@
+//! hbsniff answers one question from packets: the client died; does the server know, when did it know, and would it
+//! know if it died now?
+//!
+//! Data flows one way: [`capture`] gives frames, [`decode`] makes segments of them, [`flow`] puts segments in order on
+//! their connection, [`liveness`] says what they mean, [`report`] tells it. The analysis reads no clock and does no I/O.
+
+pub mod capture;
+pub mod decode;
+pub mod event;
+pub mod liveness;
+pub mod packet;
+pub mod report;
+pub mod summary;

@@ -1,0 +1,98 @@
+//! Heartbeats by name: one file a protocol, all in one table.
+//!
+//! A flow's first bytes are shown to every recogniser until one says yes; its parser then follows both streams in order,
+//! over segment borders, and says what it sees as [`Sign`]s. A name needs context: a handshake, a port together with a
+//! fitting frame, or several fitting frames in a row; never four bytes alone.
+
+pub mod framing;
+
+use crate::summary::{BeatKind, Both, Side};
+
+/// What is known of a flow while its protocol is sought.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The TCP ports of both ends.
+    pub ports: Both<u16>,
+    /// The first bytes seen of each side's stream, at most [`OPENING_LIMIT`].
+    pub bytes: Both<&'a [u8]>,
+    /// Whether those bytes are the stream's first (the SYN was captured), or somewhere in its middle.
+    pub from_start: bool,
+}
+
+impl Opening<'_> {
+    /// Whether either end uses one of these ports.
+    #[must_use]
+    pub fn port_in(&self, ports: &[u16]) -> bool {
+        self.ports.0.iter().any(|p| ports.contains(p))
+    }
+}
+
+/// Bytes of each side kept while a protocol is sought; past that a flow stays nameless.
+pub const OPENING_LIMIT: usize = 1024;
+
+/// What a recogniser thinks of an opening.
+pub enum Recognition {
+    /// Not this protocol, whatever follows.
+    No,
+    /// It may be, with more bytes.
+    Undecided,
+    /// It is. The parser is then given the opening's bytes from their beginning.
+    Yes(Box<dyn Parser>),
+}
+
+/// What a message does for liveness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A beat that is never answered.
+    OneWay,
+    /// A beat that asks for a reply.
+    Request,
+    /// The reply to the other side's request.
+    Reply,
+}
+
+/// What a parser saw in the bytes it was just given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sign {
+    /// A heartbeat or its reply, from the side whose bytes these are.
+    Beat {
+        /// The protocol to report: the innermost (socketio inside websocket).
+        protocol: &'static str,
+        /// One way, request or reply.
+        role: Role,
+        /// Heartbeat, or a poll for content.
+        kind: BeatKind,
+        /// Length of the message on the TCP stream, bytes.
+        len: u32,
+        /// Its first bytes as on the wire, at most 32.
+        sample: Vec<u8>,
+    },
+    /// The handshake announced an interval or timeout.
+    Declared {
+        /// The protocol it belongs to.
+        protocol: &'static str,
+        /// Whose beats it governs; `None` for both sides'.
+        sender: Option<Side>,
+        /// The announced figure, seconds, as the protocol states it (MQTT keep alive, AMQP timeout, BGP hold time).
+        seconds: f64,
+    },
+}
+
+/// Follows one connection's two streams.
+pub trait Parser: Send {
+    /// The next bytes of `from`'s stream, in order, cut anywhere.
+    fn data(&mut self, from: Side, bytes: &[u8], signs: &mut Vec<Sign>);
+    /// `len` bytes of `from`'s stream were not captured; find the place again or stay silent until sure.
+    fn gap(&mut self, from: Side, len: u64);
+}
+
+/// One protocol of the table.
+pub struct Protocol {
+    /// Its short name in reports, lower case.
+    pub name: &'static str,
+    /// Whether an opening is this protocol's.
+    pub recognise: fn(&Opening) -> Recognition,
+}
+
+/// All protocols, in the order in which they are asked: those with a distinctive handshake first.
+pub const TABLE: &[Protocol] = &[];

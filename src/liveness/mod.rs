@@ -1,0 +1,3 @@
+//! What the packets of a flow mean: who watches whom, who gave up on whom.
+
+pub mod heartbeat;

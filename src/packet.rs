@@ -1,0 +1,260 @@
+//! The words all other modules share: points in time, frames as captured, TCP segments as decoded.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A span of time in nanoseconds; negative where a clock stepped back.
+pub type Nanos = i64;
+
+/// Nanoseconds in a second.
+pub const SECOND: Nanos = 1_000_000_000;
+/// Nanoseconds in a millisecond.
+pub const MILLISECOND: Nanos = 1_000_000;
+
+/// A point in time: nanoseconds since 1970-01-01T00:00:00Z, as the capture's clock told it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// The span from `earlier` to `self`, negative if `self` came first; saturates instead of overflowing.
+    #[inline]
+    #[must_use]
+    pub fn since(self, earlier: Time) -> Nanos {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This point moved by `span` nanoseconds, saturating.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, span: Nanos) -> Time {
+        Time(self.0.saturating_add(span))
+    }
+}
+
+/// A span in seconds, for people and for JSON.
+#[inline]
+#[must_use]
+pub fn seconds(span: Nanos) -> f64 {
+    span as f64 / SECOND as f64
+}
+
+/// A span of `s` seconds in nanoseconds.
+#[inline]
+#[must_use]
+pub fn nanos(s: f64) -> Nanos {
+    (s * SECOND as f64).round() as Nanos
+}
+
+/// The link-layer header type of an interface, by its number in the tcpdump registry (LINKTYPE_…).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkType(pub u16);
+
+/// One captured frame, borrowed from the reader's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured.
+    pub time: Time,
+    /// Its number, from 1, over all files of a run.
+    pub number: u64,
+    /// What its first bytes are.
+    pub link: LinkType,
+    /// Which capture interface saw it (pcapng interface, or 0).
+    pub interface: u32,
+    /// Its length on the wire, which may exceed `data.len()` (snaplen).
+    pub wire_len: u32,
+    /// The bytes captured.
+    pub data: &'a [u8],
+}
+
+/// An IPv4 or IPv6 address in 16 bytes; IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), which never appears on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Address(pub u128);
+
+impl Address {
+    /// The address of four octets.
+    #[inline]
+    #[must_use]
+    pub fn v4(octets: [u8; 4]) -> Self {
+        Address(0xffff_0000_0000 | u128::from(u32::from_be_bytes(octets)))
+    }
+
+    /// The address of sixteen octets.
+    #[inline]
+    #[must_use]
+    pub fn v6(octets: [u8; 16]) -> Self {
+        Address(u128::from_be_bytes(octets))
+    }
+
+    /// As the standard library's type.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        if self.0 >> 32 == 0xffff {
+            IpAddr::V4(Ipv4Addr::from(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(self.0))
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(a) => Address::v4(a.octets()),
+            IpAddr::V6(a) => Address::v6(a.octets()),
+        }
+    }
+}
+
+/// An address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Endpoint {
+    /// The host.
+    pub address: Address,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address.ip() {
+            IpAddr::V4(a) => write!(f, "{a}:{}", self.port),
+            IpAddr::V6(a) => write!(f, "[{a}]:{}", self.port),
+        }
+    }
+}
+
+/// TCP's flag bits (RFC 9293 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+pub struct Flags(pub u8);
+
+#[allow(missing_docs)]
+impl Flags {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    #[inline]
+    #[must_use]
+    pub fn fin(self) -> bool {
+        self.0 & Self::FIN != 0
+    }
+    #[inline]
+    #[must_use]
+    pub fn syn(self) -> bool {
+        self.0 & Self::SYN != 0
+    }
+    #[inline]
+    #[must_use]
+    pub fn rst(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+    #[inline]
+    #[must_use]
+    pub fn ack(self) -> bool {
+        self.0 & Self::ACK != 0
+    }
+}
+
+/// The TCP options that the analysis uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Options {
+    /// TSval and TSecr (RFC 7323 §3).
+    pub timestamps: Option<(u32, u32)>,
+    /// Window scale shift (RFC 7323 §2), on SYN segments only; at most 14.
+    pub window_scale: Option<u8>,
+    /// Maximum segment size (RFC 9293 §3.7.1), on SYN segments only.
+    pub mss: Option<u16>,
+    /// The first SACK block's edges (RFC 2018); below the acknowledgment it is a D-SACK (RFC 2883).
+    pub sack: Option<(u32, u32)>,
+}
+
+/// One TCP segment as decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// When its frame was captured.
+    pub time: Time,
+    /// Its frame's number.
+    pub frame: u64,
+    /// The sender.
+    pub src: Endpoint,
+    /// The receiver.
+    pub dst: Endpoint,
+    /// SEG.SEQ.
+    pub seq: u32,
+    /// SEG.ACK, meaningless without the ACK flag.
+    pub ack: u32,
+    /// The flag bits.
+    pub flags: Flags,
+    /// SEG.WND as on the wire, not scaled.
+    pub window: u16,
+    /// The options that matter here.
+    pub options: Options,
+    /// Bytes of payload by the IP header's length; up to 4 GiB with BIG TCP.
+    pub payload_len: u32,
+    /// The payload bytes that were captured, at most `payload_len`.
+    pub payload: &'a [u8],
+    /// IPv4 identification, 0 for IPv6.
+    pub ip_id: u16,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// A digest of what precedes the IP header (MAC addresses, VLAN) and the interface: tells copies of a frame apart.
+    pub link_digest: u32,
+    /// Length of the frame on the wire.
+    pub wire_len: u32,
+}
+
+/// What an ICMP or ICMPv6 error says of a TCP segment that it quotes (RFC 792, RFC 4443).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// When its frame was captured.
+    pub time: Time,
+    /// Its frame's number.
+    pub frame: u64,
+    /// Who sent the error.
+    pub reporter: Address,
+    /// Source of the quoted segment: the side that is told.
+    pub src: Endpoint,
+    /// Destination of the quoted segment: the side that cannot be reached.
+    pub dst: Endpoint,
+    /// SEG.SEQ of the quoted segment.
+    pub seq: u32,
+    /// ICMP type as on the wire.
+    pub kind: u8,
+    /// ICMP code as on the wire.
+    pub code: u8,
+    /// Whether it is ICMPv6.
+    pub v6: bool,
+}
+
+impl IcmpError {
+    /// Destination unreachable in any form but "fragmentation needed" (a path MTU message kills nothing).
+    #[must_use]
+    pub fn unreachable(&self) -> bool {
+        if self.v6 { self.kind == 1 } else { self.kind == 3 && self.code != 4 }
+    }
+}
+
+/// Why a frame gave no segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// Not TCP: ARP, UDP, an unknown link type or protocol, ICMP that quotes no TCP.
+    NotTcp,
+    /// A header contradicts itself or its bytes (a length below the header's own, a wrong version).
+    Malformed,
+    /// The capture's snaplen cut the frame before the TCP header's end.
+    Truncated,
+    /// An IP fragment that was held back or could not be reassembled.
+    Fragment,
+}
+
+/// What decoding made of a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoded<'a> {
+    /// A TCP segment.
+    Segment(Segment<'a>),
+    /// An ICMP error about a TCP segment.
+    Icmp(IcmpError),
+    /// Nothing for the flows.
+    Skipped(Skip),
+}
