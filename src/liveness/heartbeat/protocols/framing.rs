@@ -52,7 +52,12 @@ impl<const HEAD: usize> Framer<HEAD> {
 
     /// Takes the next bytes: `measure` is shown the head of a frame until it tells the length, `on_frame` gets each
     /// complete frame's head (at most `HEAD` bytes) and its length.
-    pub fn push(&mut self, mut bytes: &[u8], mut measure: impl FnMut(&[u8]) -> Measure, mut on_frame: impl FnMut(&[u8], u64)) {
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut measure: impl FnMut(&[u8]) -> Measure,
+        mut on_frame: impl FnMut(&[u8], u64),
+    ) {
         while !bytes.is_empty() && !self.lost {
             let total = match self.frame {
                 Some(total) => total,
