@@ -1,7 +1,7 @@
 //! What happens on a flow, as it becomes sure: the one stream from which reports, `--events` and live views are made.
 
-use crate::packet::{Nanos, Time};
-use crate::summary::{Death, End, Side};
+use crate::packet::{Endpoint, Nanos, Time};
+use crate::summary::{Both, Death, End, Side};
 
 /// One thing that happened on one flow.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,10 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
     /// The flow's first packet.
-    FlowStart,
+    FlowStart {
+        /// Its two ends, so that a reader of events alone knows whom the others speak of.
+        ends: Both<Endpoint>,
+    },
     /// The flow ended, or the capture did.
     FlowEnd(End),
     /// A kernel keepalive probe.

@@ -1,5 +1,7 @@
 //! What is known of one flow when it is told: the detectors' results, which the report shows and the verdicts read.
 
+use std::borrow::Cow;
+
 use crate::packet::{Endpoint, Nanos, Time};
 
 /// One end of a connection.
@@ -326,8 +328,15 @@ pub struct Exposure {
     pub worst_case_s: Option<f64>,
     /// Where the figures come from.
     pub basis: Ground,
-    /// The reason in a sentence.
-    pub note: String,
+    /// The reason in a sentence; borrowed where it holds no figures, for a capture may hold a million idle flows.
+    pub note: Cow<'static, str>,
+}
+
+impl Default for Exposure {
+    /// Nothing would notice, as long as nothing is known.
+    fn default() -> Self {
+        Exposure { noticed_by: NoticedBy::None, worst_case_s: None, basis: Ground::Observed, note: Cow::Borrowed("") }
+    }
 }
 
 /// What keeping the connection watched costs one side, as sent on the wire.

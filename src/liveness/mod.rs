@@ -1,3 +1,4 @@
 //! What the packets of a flow mean: who watches whom, who gave up on whom.
 
 pub mod heartbeat;
+pub mod verdict;

@@ -1,0 +1,56 @@
+//! From what was seen on a flow to what it means: the last step of the analysis, pure functions of the summary.
+
+use crate::packet::{Nanos, Time};
+use crate::summary::{Both, FlowSummary, Side};
+
+/// What the verdicts need to know of a flow beyond what the report tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Context {
+    /// When the capture ended.
+    pub capture_end: Time,
+    /// Each side's last segment.
+    pub last_sent: Both<Option<Time>>,
+    /// Whether each side had sent data or a FIN that the other had not acknowledged when the flow or the capture ended.
+    pub unacknowledged: Both<bool>,
+    /// The longest time between two segments of new payload from one side, beats included, and from its last one to the
+    /// flow's end or the capture's; `None` where it sent none.
+    pub longest_payload_gap: Both<Option<Nanos>>,
+    /// How the flow broke; `None` while it had not.
+    pub broke: Option<Break>,
+    /// Length on the wire of a segment without payload, bytes, as seen on this flow.
+    pub bare_segment: Option<u32>,
+    /// Copies of segments of this flow that the capture holds.
+    pub duplicates: u64,
+    /// Bytes that one side acknowledged and the capture never showed.
+    pub missing_bytes: u64,
+}
+
+/// The end of a flow seen from the silence before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Break {
+    /// From the last packet that proves the flow whole to the first that shows it broken: a FIN, an RST, or a segment that
+    /// drew an RST or no answer ever again.
+    pub silence: Nanos,
+    /// The same, from the last new payload of either side.
+    pub payload_silence: Nanos,
+    /// What showed it.
+    pub sign: Sign,
+    /// Who sent the FIN or RST, by its addresses; with [`Sign::Silence`] who got no answer.
+    pub by: Side,
+}
+
+/// What showed that a flow was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// A FIN that nothing on the wire provoked.
+    Fin,
+    /// An RST that nothing on the wire provoked.
+    Reset,
+    /// An RST in answer to a segment.
+    ResetOnSegment,
+    /// A segment that was never answered.
+    Silence,
+}
+
+/// Fills in what follows from the rest of the summary: exposure, clocks, cost and findings.
+pub fn conclude(_flow: &mut FlowSummary, _context: &Context) {}
