@@ -4,6 +4,7 @@
 //! Data flows one way: [`capture`] gives frames, [`decode`] makes segments of them, [`flow`] puts segments in order on
 //! their connection, [`liveness`] says what they mean, [`report`] tells it. The analysis reads no clock and does no I/O.
 
+pub mod analyzer;
 pub mod capture;
 pub mod decode;
 pub mod event;
