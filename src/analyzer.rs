@@ -9,11 +9,14 @@ use crate::summary::FlowSummary;
 /// Receives the events of all flows as they become sure.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;
 
+/// Whether the flow between these two ends is wanted.
+pub type FlowFilter = Box<dyn Fn(&Endpoint, &Endpoint) -> bool + Send + Sync>;
+
 /// What to analyse.
 #[derive(Default)]
 pub struct Options {
     /// Keeps only the flows between ends for which this holds; `None` keeps all.
-    pub filter: Option<Box<dyn Fn(&Endpoint, &Endpoint) -> bool>>,
+    pub filter: Option<FlowFilter>,
 }
 
 /// Frames that gave no segment, by reason.
