@@ -1,0 +1,104 @@
+//! The TCP header and its options (RFC 9293 §3.1, RFC 7323, RFC 2018).
+
+use crate::packet::{Address, Endpoint, Flags, Frame, Options, Segment, Skip};
+
+use super::part::Part;
+
+/// A header without options.
+const FIXED_LEN: usize = 20;
+
+/// "NOP NOP timestamps(10)": how every stack lays out its options once a connection is up (RFC 7323, appendix A).
+const USUAL_OPTIONS: [u8; 4] = [1, 1, 8, 10];
+
+/// The largest shift (RFC 7323 §2.3); a larger one is to be used as this one.
+const MAX_WINDOW_SCALE: u8 = 14;
+
+/// What a segment takes from the headers that carried it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carrier {
+    pub src: Address,
+    pub dst: Address,
+    pub ip_id: u16,
+    pub ttl: u8,
+    pub link_digest: u32,
+}
+
+/// The segment that `part`, an IP payload, holds.
+#[inline(always)]
+pub(super) fn segment<'a>(frame: &Frame<'_>, carrier: Carrier, part: Part<'a>) -> Result<Segment<'a>, Skip> {
+    let Some((h, rest)) = part.captured.split_first_chunk::<FIXED_LEN>() else {
+        return Err(part.short(FIXED_LEN));
+    };
+    let header_len = usize::from(h[12] >> 4) * 4;
+    if header_len < FIXED_LEN || header_len > part.len {
+        return Err(Skip::Malformed);
+    }
+    let flags = Flags(h[13]);
+    // A snaplen that ends within the options leaves none: half an option says nothing.
+    let (options, payload) = rest.split_at_checked(header_len - FIXED_LEN).unwrap_or((rest, &[]));
+    Ok(Segment {
+        time: frame.time,
+        frame: frame.number,
+        src: Endpoint { address: carrier.src, port: u16::from_be_bytes([h[0], h[1]]) },
+        dst: Endpoint { address: carrier.dst, port: u16::from_be_bytes([h[2], h[3]]) },
+        seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
+        ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
+        flags,
+        window: u16::from_be_bytes([h[14], h[15]]),
+        options: parse_options(options, flags.syn()),
+        payload_len: u32::try_from(part.len - header_len).unwrap_or(u32::MAX),
+        payload,
+        ip_id: carrier.ip_id,
+        ttl: carrier.ttl,
+        link_digest: carrier.link_digest,
+        wire_len: frame.wire_len,
+    })
+}
+
+#[inline(always)]
+fn parse_options(bytes: &[u8], syn: bool) -> Options {
+    if bytes.is_empty() {
+        return Options::default();
+    }
+    if let Some((usual, [])) = bytes.split_first_chunk::<12>()
+        && usual[..4] == USUAL_OPTIONS
+    {
+        return Options { timestamps: Some(u32_pair(usual, 4)), ..Options::default() };
+    }
+    walk_options(bytes, syn)
+}
+
+/// Reads option after option; one whose length cannot be ends the walk.
+#[inline(never)]
+fn walk_options(mut bytes: &[u8], syn: bool) -> Options {
+    let mut options = Options::default();
+    loop {
+        bytes = match *bytes {
+            [] | [0, ..] => return options,
+            [1, ref rest @ ..] => rest,
+            [kind, len, ..] if len >= 2 => {
+                let Some((option, rest)) = bytes.split_at_checked(usize::from(len)) else {
+                    return options;
+                };
+                match (kind, option) {
+                    (2, &[_, _, a, b]) if syn => options.mss = Some(u16::from_be_bytes([a, b])),
+                    (3, &[_, _, shift]) if syn => options.window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
+                    (5, _) if len >= 10 => options.sack = options.sack.or(Some(u32_pair(option, 2))),
+                    (8, _) if len == 10 => options.timestamps = Some(u32_pair(option, 2)),
+                    _ => {}
+                }
+                rest
+            }
+            _ => return options,
+        };
+    }
+}
+
+/// Two big-endian numbers of four bytes from `at`; zeroes past the end, which callers have checked.
+#[inline(always)]
+fn u32_pair(bytes: &[u8], at: usize) -> (u32, u32) {
+    match bytes.get(at..).and_then(|b| b.first_chunk::<8>()) {
+        Some(&[a, b, c, d, e, f, g, h]) => (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])),
+        None => (0, 0),
+    }
+}
