@@ -4,7 +4,15 @@
 //! over segment borders, and says what it sees as [`Sign`]s. A name needs context: a handshake, a port together with a
 //! fitting frame, or several fitting frames in a row; never four bytes alone.
 
+mod bgp;
+pub mod frames;
 pub mod framing;
+mod iec104;
+mod ldp;
+mod msdp;
+mod smpp;
+#[cfg(test)]
+mod testing;
 
 use crate::summary::{BeatKind, Both, Side};
 
@@ -95,4 +103,10 @@ pub struct Protocol {
 }
 
 /// All protocols, in the order in which they are asked: those with a distinctive handshake first.
-pub const TABLE: &[Protocol] = &[];
+pub const TABLE: &[Protocol] = &[
+    Protocol { name: "bgp", recognise: bgp::recognise },
+    Protocol { name: "smpp", recognise: smpp::recognise },
+    Protocol { name: "iec104", recognise: iec104::recognise },
+    Protocol { name: "ldp", recognise: ldp::recognise },
+    Protocol { name: "msdp", recognise: msdp::recognise },
+];

@@ -1,0 +1,180 @@
+//! Protocols that are a plain run of frames, each telling its own length: one recogniser and one parser for all of them.
+//!
+//! A protocol describes itself by [`Frames`]: how long a frame is and what it means. Whether a flow is its own is then a
+//! matter of how many frames fit, and where; the place in the stream is found again after a gap at the first segment that
+//! is made of whole frames.
+
+use super::framing::{Framer, Measure};
+use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign};
+use crate::summary::{BeatKind, Both, Side};
+
+/// What one protocol's frames look like and what they say.
+pub trait Frames: Default + Send + 'static {
+    /// The ports on which one fitting frame names the protocol.
+    const PORTS: &'static [u16];
+    /// How many fitting frames name it on any other port.
+    const ENOUGH: usize;
+
+    /// The length of the frame that starts with `head`; [`Measure::Lost`] for whatever this protocol would not send, since
+    /// the protocol is recognised by this alone.
+    fn measure(from: Side, head: &[u8]) -> Measure;
+
+    /// A complete frame came from `from`.
+    fn frame(&mut self, from: Side, frame: Frame<'_>, signs: &mut Vec<Sign>);
+}
+
+/// One complete frame.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    /// Its first bytes, as many as the parser keeps.
+    pub head: &'a [u8],
+    /// Its length on the stream.
+    pub len: u64,
+}
+
+impl Frame<'_> {
+    /// The byte at `offset`, where kept.
+    #[must_use]
+    pub fn u8(&self, offset: usize) -> Option<u8> {
+        self.head.get(offset).copied()
+    }
+
+    /// The big-endian number at `offset`, where kept.
+    #[must_use]
+    pub fn u16(&self, offset: usize) -> Option<u16> {
+        bytes(self.head, offset).map(u16::from_be_bytes)
+    }
+
+    /// The big-endian number at `offset`, where kept.
+    #[must_use]
+    pub fn u32(&self, offset: usize) -> Option<u32> {
+        bytes(self.head, offset).map(u32::from_be_bytes)
+    }
+
+    /// The frame as a heartbeat of `protocol`.
+    #[must_use]
+    pub fn beat(&self, protocol: &'static str, role: Role) -> Sign {
+        beat(protocol, role, self.len, self.head)
+    }
+}
+
+/// A heartbeat of `len` bytes that begin with `head`.
+#[must_use]
+pub fn beat(protocol: &'static str, role: Role, len: u64, head: &[u8]) -> Sign {
+    Sign::Beat {
+        protocol,
+        role,
+        kind: BeatKind::Heartbeat,
+        len: u32::try_from(len).unwrap_or(u32::MAX),
+        sample: head[..head.len().min(32)].to_vec(),
+    }
+}
+
+/// The `N` bytes at `offset`, if there.
+#[must_use]
+pub fn bytes<const N: usize>(head: &[u8], offset: usize) -> Option<[u8; N]> {
+    head.get(offset..)?.first_chunk().copied()
+}
+
+/// How far a run of frames reaches into some bytes.
+struct Walk {
+    /// Frames whose length could be told; the last of them may go on beyond the bytes.
+    frames: usize,
+    /// Whether the bytes end where a frame ends.
+    whole: bool,
+    /// Whether something stood there that is no frame.
+    lost: bool,
+}
+
+fn walk<P: Frames, const HEAD: usize>(from: Side, mut rest: &[u8]) -> Walk {
+    let mut frames = 0;
+    while !rest.is_empty() {
+        match P::measure(from, &rest[..rest.len().min(HEAD)]) {
+            Measure::Frame(len) if len > 0 => {
+                frames += 1;
+                match usize::try_from(len).ok().and_then(|len| rest.get(len..)) {
+                    Some(after) => rest = after,
+                    None => return Walk { frames, whole: false, lost: false },
+                }
+            }
+            Measure::Need(n) if n > rest.len() && n <= HEAD => return Walk { frames, whole: false, lost: false },
+            _ => return Walk { frames, whole: false, lost: true },
+        }
+    }
+    Walk { frames, whole: frames > 0, lost: false }
+}
+
+/// Recognises a protocol by its frames: one on its own port, [`Frames::ENOUGH`] elsewhere, and nothing that does not fit.
+#[must_use]
+pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition {
+    let walks = Side::BOTH.map(|side| walk::<P, HEAD>(side, opening.bytes[side]));
+    let lost = walks.iter().filter(|w| w.lost).count();
+    let known_port = opening.port_in(P::PORTS);
+    // A capture that begins in the middle may begin in the middle of a frame: then the port must speak.
+    if lost > 0 && (opening.from_start || !known_port) {
+        return Recognition::No;
+    }
+    let fitting: usize = walks.iter().filter(|w| !w.lost).map(|w| w.frames).sum();
+    let full = opening.bytes.0.iter().any(|bytes| bytes.len() >= OPENING_LIMIT);
+    if fitting >= if known_port { 1 } else { P::ENOUGH } || (full && known_port && !opening.from_start) {
+        let mut parser = Framed::<P, HEAD>::default();
+        for side in Side::BOTH {
+            parser.sure[side] = !walks[side as usize].lost;
+        }
+        return Recognition::Yes(Box::new(parser));
+    }
+    if full { Recognition::No } else { Recognition::Undecided }
+}
+
+/// Follows both streams of a protocol of frames, of each of which `HEAD` bytes are kept.
+struct Framed<P, const HEAD: usize> {
+    protocol: P,
+    framers: Both<Framer<HEAD>>,
+    /// Whether the place in the stream is known; where it is not, nothing is said.
+    sure: Both<bool>,
+}
+
+impl<P: Frames, const HEAD: usize> Default for Framed<P, HEAD> {
+    fn default() -> Self {
+        Framed { protocol: P::default(), framers: Both::default(), sure: Both([true; 2]) }
+    }
+}
+
+impl<P: Frames, const HEAD: usize> Parser for Framed<P, HEAD> {
+    fn data(&mut self, from: Side, bytes: &[u8], signs: &mut Vec<Sign>) {
+        if !self.sure[from] {
+            let walk = walk::<P, HEAD>(from, bytes);
+            if walk.lost || !(walk.whole || walk.frames > 1) {
+                return;
+            }
+            self.framers[from].restart();
+            self.sure[from] = true;
+        }
+        let protocol = &mut self.protocol;
+        self.framers[from].push(
+            bytes,
+            |head| P::measure(from, head),
+            |head, len| protocol.frame(from, Frame { head, len }, signs),
+        );
+        self.sure[from] = !self.framers[from].lost();
+    }
+
+    fn gap(&mut self, from: Side, len: u64) {
+        self.framers[from].gap(len);
+        self.sure[from] &= !self.framers[from].lost();
+    }
+}
+
+/// A figure that both sides propose and of which the lower holds (BGP's hold time, LDP's KeepAlive time).
+#[derive(Clone, Copy, Default)]
+pub struct Lower(Both<Option<u16>>);
+
+impl Lower {
+    /// `from` proposes `seconds`; the agreed figure once both have, unless it is 0.
+    #[must_use]
+    pub fn propose(&mut self, from: Side, seconds: u16) -> Option<u16> {
+        self.0[from] = Some(seconds);
+        let agreed = seconds.min(self.0[from.peer()]?);
+        (agreed > 0).then_some(agreed)
+    }
+}
