@@ -6,6 +6,7 @@
 
 use super::framing::{Framer, Measure};
 use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign};
+use crate::packet::Time;
 use crate::summary::{BeatKind, Both, Side};
 
 /// What one protocol's frames look like and what they say.
@@ -77,19 +78,21 @@ pub fn bytes<const N: usize>(head: &[u8], offset: usize) -> Option<[u8; N]> {
 }
 
 /// How far a run of frames reaches into some bytes.
-struct Walk {
+pub struct Walk {
     /// Frames whose length could be told; the last of them may go on beyond the bytes.
-    frames: usize,
+    pub frames: usize,
     /// Whether the bytes end where a frame ends.
-    whole: bool,
+    pub whole: bool,
     /// Whether something stood there that is no frame.
-    lost: bool,
+    pub lost: bool,
 }
 
-fn walk<P: Frames, const HEAD: usize>(from: Side, mut rest: &[u8]) -> Walk {
+/// Walks the frames that begin with `rest`'s first byte; `measure` is shown at most `most` bytes of each.
+#[must_use]
+pub fn walk(mut rest: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Measure) -> Walk {
     let mut frames = 0;
     while !rest.is_empty() {
-        match P::measure(from, &rest[..rest.len().min(HEAD)]) {
+        match measure(&rest[..rest.len().min(most)]) {
             Measure::Frame(len) if len > 0 => {
                 frames += 1;
                 match usize::try_from(len).ok().and_then(|len| rest.get(len..)) {
@@ -97,7 +100,7 @@ fn walk<P: Frames, const HEAD: usize>(from: Side, mut rest: &[u8]) -> Walk {
                     None => return Walk { frames, whole: false, lost: false },
                 }
             }
-            Measure::Need(n) if n > rest.len() && n <= HEAD => return Walk { frames, whole: false, lost: false },
+            Measure::Need(n) if n > rest.len() && n <= most => return Walk { frames, whole: false, lost: false },
             _ => return Walk { frames, whole: false, lost: true },
         }
     }
@@ -107,7 +110,7 @@ fn walk<P: Frames, const HEAD: usize>(from: Side, mut rest: &[u8]) -> Walk {
 /// Recognises a protocol by its frames: one on its own port, [`Frames::ENOUGH`] elsewhere, and nothing that does not fit.
 #[must_use]
 pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition {
-    let walks = Side::BOTH.map(|side| walk::<P, HEAD>(side, opening.bytes[side]));
+    let walks = Side::BOTH.map(|side| walk(opening.bytes[side], HEAD, |head| P::measure(side, head)));
     let lost = walks.iter().filter(|w| w.lost).count();
     let known_port = opening.port_in(P::PORTS);
     // A capture that begins in the middle may begin in the middle of a frame: then the port must speak.
@@ -126,6 +129,12 @@ pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition
     if full { Recognition::No } else { Recognition::Undecided }
 }
 
+/// The parser of a protocol that its first frames named.
+#[must_use]
+pub fn recognised<P: Frames, const HEAD: usize>() -> Recognition {
+    Recognition::Yes(Box::new(Framed::<P, HEAD>::default()))
+}
+
 /// Follows both streams of a protocol of frames, of each of which `HEAD` bytes are kept.
 struct Framed<P, const HEAD: usize> {
     protocol: P,
@@ -141,9 +150,9 @@ impl<P: Frames, const HEAD: usize> Default for Framed<P, HEAD> {
 }
 
 impl<P: Frames, const HEAD: usize> Parser for Framed<P, HEAD> {
-    fn data(&mut self, from: Side, bytes: &[u8], signs: &mut Vec<Sign>) {
+    fn data(&mut self, from: Side, _time: Time, bytes: &[u8], signs: &mut Vec<Sign>) {
         if !self.sure[from] {
-            let walk = walk::<P, HEAD>(from, bytes);
+            let walk = walk(bytes, HEAD, |head| P::measure(from, head));
             if walk.lost || !(walk.whole || walk.frames > 1) {
                 return;
             }

@@ -9,11 +9,13 @@ pub mod frames;
 pub mod framing;
 mod iec104;
 mod ldp;
+mod mqtt;
 mod msdp;
 mod smpp;
 #[cfg(test)]
 mod testing;
 
+use crate::packet::Time;
 use crate::summary::{BeatKind, Both, Side};
 
 /// What is known of a flow while its protocol is sought.
@@ -88,8 +90,8 @@ pub enum Sign {
 
 /// Follows one connection's two streams.
 pub trait Parser: Send {
-    /// The next bytes of `from`'s stream, in order, cut anywhere.
-    fn data(&mut self, from: Side, bytes: &[u8], signs: &mut Vec<Sign>);
+    /// The next bytes of `from`'s stream, in order, cut anywhere, and when they were captured.
+    fn data(&mut self, from: Side, time: Time, bytes: &[u8], signs: &mut Vec<Sign>);
     /// `len` bytes of `from`'s stream were not captured; find the place again or stay silent until sure.
     fn gap(&mut self, from: Side, len: u64);
 }
@@ -109,4 +111,5 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "iec104", recognise: iec104::recognise },
     Protocol { name: "ldp", recognise: ldp::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
+    Protocol { name: "mqtt", recognise: mqtt::recognise },
 ];

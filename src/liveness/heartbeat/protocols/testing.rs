@@ -1,6 +1,7 @@
 //! What every protocol's tests share: a conversation fed in any segmentation, and the same conversation maltreated.
 
 use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign};
+use crate::packet::{SECOND, Time};
 use crate::summary::{Both, Side};
 
 pub use Side::{Client, Server};
@@ -34,9 +35,9 @@ impl Flow {
         }
     }
 
-    fn data(&mut self, from: Side, bytes: &[u8]) {
+    fn data(&mut self, from: Side, time: Time, bytes: &[u8]) {
         if let Some(parser) = &mut self.parser {
-            parser.data(from, bytes, &mut self.signs[from]);
+            parser.data(from, time, bytes, &mut self.signs[from]);
             return;
         }
         if self.refused {
@@ -54,7 +55,7 @@ impl Flow {
             Recognition::Undecided => {}
             Recognition::Yes(mut parser) => {
                 for side in Side::BOTH {
-                    parser.data(side, &self.opening[side as usize], &mut self.signs[side]);
+                    parser.data(side, time, &self.opening[side as usize], &mut self.signs[side]);
                 }
                 self.parser = Some(parser);
             }
@@ -69,12 +70,12 @@ impl Flow {
     }
 }
 
-/// The signs of each side when every turn comes in pieces of `size` bytes.
+/// The signs of each side when every turn comes in pieces of `size` bytes. Turns are a second apart.
 fn signs_in_pieces(recognise: Recognise, port: u16, from_start: bool, turns: Turns, size: usize) -> Both<Vec<Sign>> {
     let mut flow = Flow::new(recognise, port, from_start);
-    for &(from, bytes) in turns {
+    for (at, &(from, bytes)) in turns.iter().enumerate() {
         for piece in bytes.chunks(size) {
-            flow.data(from, piece);
+            flow.data(from, Time(at as i64 * SECOND), piece);
         }
     }
     flow.signs
@@ -141,25 +142,25 @@ fn maltreat(recognise: Recognise, port: u16, from_start: bool, turns: Turns) {
     for _ in 0..200 {
         let mut flow = Flow::new(recognise, port, from_start);
         for _ in 0..3 {
-            for &(from, bytes) in turns {
+            for (at, &(from, bytes)) in turns.iter().enumerate() {
                 let mut bytes = bytes.to_vec();
                 for _ in 0..random(3) {
-                    let at = random(bytes.len());
+                    let cut = random(bytes.len());
                     match random(4) {
-                        0 => bytes.truncate(at),
+                        0 => bytes.truncate(cut),
                         1 => bytes.extend((0..random(40)).map(|_| random(256) as u8)),
                         2 => flow.gap(from, 1 << random(40)),
-                        _ => bytes.iter_mut().skip(at).take(1).for_each(|b| *b = [0, 0xFF, 1, 0x80][random(4)]),
+                        _ => bytes.iter_mut().skip(cut).take(1).for_each(|b| *b = [0, 0xFF, 1, 0x80][random(4)]),
                     }
                 }
                 for piece in bytes.chunks(1 + random(32)) {
-                    flow.data(from, piece);
+                    flow.data(from, Time(at as i64 * SECOND), piece);
                 }
             }
         }
         let noise: Vec<u8> = (0..2000).map(|_| random(256) as u8).collect();
         for from in Side::BOTH {
-            flow.data(from, &noise);
+            flow.data(from, Time(0), &noise);
         }
     }
 }
