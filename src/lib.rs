@@ -10,5 +10,6 @@ pub mod decode;
 pub mod event;
 pub mod liveness;
 pub mod packet;
+pub mod phrase;
 pub mod report;
 pub mod summary;

@@ -1,1 +1,22 @@
 //! What is said, and how: the document's model and one file for each form of output.
+
+pub mod events;
+pub mod json;
+pub mod model;
+#[cfg(test)]
+mod sample;
+pub mod schema;
+pub mod text;
+
+/// What the report tells of the input and the core cannot know.
+#[derive(Clone, Debug, Default)]
+pub struct CaptureInfo {
+    /// Files or interfaces, as the user named them.
+    pub sources: Vec<String>,
+    /// Link-layer types by name (`EN10MB`), in order of appearance.
+    pub link_types: Vec<String>,
+    /// Packets that the kernel dropped for want of buffer; `None` where it cannot be known.
+    pub dropped_by_kernel: Option<u64>,
+    /// What was wrong with the input, in sentences.
+    pub warnings: Vec<String>,
+}

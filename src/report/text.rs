@@ -1,0 +1,580 @@
+//! The text for people: the answer in the first line, then the dead, then what nobody watches, then the healthy.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::CaptureInfo;
+use super::model::Summary;
+use crate::analyzer::Analysis;
+use crate::liveness::findings;
+use crate::packet::{Nanos, Time, seconds};
+use crate::phrase::{count, duration, printable};
+use crate::summary::{
+    Basis, BeatKind, Death, End, FlowSummary, HeartbeatSummary, KeepaliveSummary, Mechanism, Mode, NoticedBy, Severity,
+    Side,
+};
+
+/// How the text is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextOptions {
+    /// Every flow, in full. Otherwise each group shows its first flows and counts the others.
+    pub all: bool,
+    /// With a terminal's colours.
+    pub color: bool,
+}
+
+/// Flows with a dead peer told in full without [`TextOptions::all`]: the pattern is clear by then.
+const DEAD_SHOWN: usize = 20;
+/// Flows with a warning told in full without [`TextOptions::all`].
+const WARNED_SHOWN: usize = 10;
+/// Watched flows that get a line without [`TextOptions::all`].
+const HEALTHY_SHOWN: usize = 20;
+
+/// Writes the report as text.
+///
+/// # Errors
+/// What `out` says.
+pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> io::Result<()> {
+    let groups = Groups::new(&analysis.flows);
+    let start = analysis.first_packet.unwrap_or_default();
+    let end = analysis.last_packet.unwrap_or(start);
+    let mut text = Text { out, options: *options, start, end };
+    text.headline(analysis.flows.len(), &groups)?;
+    text.capture(analysis, info)?;
+    let shown = |n: usize| if options.all { usize::MAX } else { n };
+
+    text.blocks(&groups.dead, shown(DEAD_SHOWN))?;
+    text.rest(&groups.dead, shown(DEAD_SHOWN), "flow with a dead peer", "flows with a dead peer")?;
+    text.blocks(&groups.warned, shown(WARNED_SHOWN))?;
+    text.rest(&groups.warned, shown(WARNED_SHOWN), "flow with a warning", "flows with a warning")?;
+    if options.all {
+        text.blocks(&groups.healthy, usize::MAX)?;
+        text.blocks(&groups.plain, usize::MAX)?;
+        return Ok(());
+    }
+    if !(groups.healthy.is_empty() && groups.plain.is_empty()) {
+        writeln!(text.out)?;
+    }
+    for flow in groups.healthy.iter().take(HEALTHY_SHOWN) {
+        text.line(flow)?;
+    }
+    text.rest(&groups.healthy, HEALTHY_SHOWN, "watched flow", "watched flows")?;
+    match groups.plain.len() {
+        0 => Ok(()),
+        n => writeln!(text.out, "{} with nothing to tell (--all shows every flow)", count(n as u64, "flow")),
+    }
+}
+
+/// The flows by what they ask of the reader; each group in order of first packet.
+#[derive(Default)]
+struct Groups<'a> {
+    dead: Vec<&'a FlowSummary>,
+    warned: Vec<&'a FlowSummary>,
+    healthy: Vec<&'a FlowSummary>,
+    plain: Vec<&'a FlowSummary>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(flows: &'a [FlowSummary]) -> Self {
+        let mut groups = Groups::default();
+        for flow in flows {
+            let group = if !flow.deaths.is_empty() {
+                &mut groups.dead
+            } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning) {
+                &mut groups.warned
+            } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
+                &mut groups.healthy
+            } else {
+                &mut groups.plain
+            };
+            group.push(flow);
+        }
+        groups
+    }
+}
+
+/// What a stretch of text says to the eye.
+#[derive(Clone, Copy)]
+enum Tone {
+    Bad,
+    Doubtful,
+    Good,
+}
+
+struct Text<'w, W> {
+    out: &'w mut W,
+    options: TextOptions,
+    /// Relative times count from here, as Wireshark's do.
+    start: Time,
+    end: Time,
+}
+
+impl<W: Write> Text<'_, W> {
+    /// The answer.
+    fn headline(&mut self, flows: usize, groups: &Groups<'_>) -> io::Result<()> {
+        let all = count(flows as u64, "flow");
+        let (tone, said) = match groups.dead.as_slice() {
+            [] if flows == 0 => (Tone::Doubtful, "No TCP connection in this capture.".to_owned()),
+            [] => {
+                let blind = groups.warned.iter().filter(|f| findings::unprotected(f)).count() as u64;
+                match blind {
+                    0 => (Tone::Good, format!("No dead peer on {all}.")),
+                    1 => {
+                        (Tone::Doubtful, format!("No dead peer on {all}; on 1 a side could die and nobody would know."))
+                    }
+                    n => (
+                        Tone::Doubtful,
+                        format!("No dead peer on {all}; on {n} a side could die and nobody would know."),
+                    ),
+                }
+            }
+            [flow] => {
+                let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
+                let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
+                (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), ends(flow))))
+            }
+            dead => (Tone::Bad, self.many_dead(dead, flows)),
+        };
+        let said = self.paint(tone, &said);
+        writeln!(self.out, "{said}")
+    }
+
+    fn many_dead(&self, dead: &[&FlowSummary], flows: usize) -> String {
+        let deaths = || dead.iter().flat_map(|f| &f.deaths);
+        let mut took: Vec<Nanos> = deaths().filter_map(|d| Some(d.detected_at?.since(d.last_heard))).collect();
+        took.sort_unstable();
+        let noticed = match took.as_slice() {
+            [] => String::new(),
+            [one] => format!("; once noticed, after {}", duration(seconds(*one))),
+            [least, .., most] => format!(
+                "; noticed {} times, after {} to {}",
+                took.len(),
+                duration(seconds(*least)),
+                duration(seconds(*most))
+            ),
+        };
+        let open = match deaths().filter(|d| d.detected_at.is_none()).count() {
+            0 => String::new(),
+            n => format!("; {n} not noticed before the capture ended"),
+        };
+        format!("A peer was dead on {} of {}{noticed}{open}.", dead.len(), count(flows as u64, "flow"))
+    }
+
+    /// One death in a clause.
+    fn verdict(&self, d: &Death) -> String {
+        let dead = d.dead.name();
+        match (d.detected_by, d.detected_at) {
+            (Some(by), Some(at)) => format!(
+                "the {} took the {dead} for dead {} after last hearing it, {}",
+                by.name(),
+                duration(seconds(at.since(d.last_heard))),
+                noticed_by(d.mechanism)
+            ),
+            (Some(by), None) => format!(
+                "the {dead} fell silent, and {} later, when the capture ended, the {} was still trying",
+                duration(seconds(self.end.since(d.last_heard))),
+                by.name()
+            ),
+            (None, _) => format!(
+                "the {dead} is dead, and nobody had noticed when the capture ended {} later",
+                duration(seconds(self.end.since(d.last_heard)))
+            ),
+        }
+    }
+
+    /// What was read, and what was wrong with it.
+    fn capture(&mut self, analysis: &Analysis, info: &CaptureInfo) -> io::Result<()> {
+        let sum = Summary::new(&analysis.flows);
+        let sources: Vec<_> = info.sources.iter().map(|s| printable(s)).collect();
+        let source = match sources.as_slice() {
+            [] => String::new(),
+            [one] => format!("{one}: "),
+            [first, .., last] => format!("{} files, {first} to {last}: ", sources.len()),
+        };
+        write!(self.out, "{source}{}, {}", count(sum.flows, "flow"), count(analysis.packets, "packet"))?;
+        if let (Some(first), Some(last)) = (analysis.first_packet, analysis.last_packet) {
+            let (from, to) = (Clock::new(first), Clock::new(last));
+            let to = if from.date == to.date { to.time } else { format!("{} {}", to.date, to.time) };
+            let span = duration(seconds(last.since(first)));
+            write!(self.out, ", {} {} to {to} UTC ({span})", from.date, from.time)?;
+        }
+        for (n, what) in [(sum.with_keepalive, "keepalive"), (sum.with_heartbeat, "heartbeats")] {
+            if n > 0 {
+                write!(self.out, "; {what} on {n}")?;
+            }
+        }
+        writeln!(self.out)?;
+        if let Some(n @ 1..) = info.dropped_by_kernel {
+            self.label(Tone::Doubtful, "", "warning:")?;
+            writeln!(self.out, " the kernel dropped {}: silences may be its doing", count(n, "packet"))?;
+        }
+        for warning in info.warnings.iter().chain(&analysis.warnings) {
+            self.label(Tone::Doubtful, "", "warning:")?;
+            writeln!(self.out, " {}", printable(warning))?;
+        }
+        Ok(())
+    }
+
+    fn blocks(&mut self, flows: &[&FlowSummary], shown: usize) -> io::Result<()> {
+        flows.iter().take(shown).try_for_each(|flow| self.block(flow))
+    }
+
+    /// What of a group was not shown, by finding.
+    fn rest(&mut self, flows: &[&FlowSummary], shown: usize, one: &str, many: &str) -> io::Result<()> {
+        let hidden = flows.get(shown..).unwrap_or_default();
+        let (n, what) = match hidden.len() {
+            0 => return Ok(()),
+            1 => (1, one),
+            n => (n, many),
+        };
+        let mut codes: BTreeMap<&str, u64> = BTreeMap::new();
+        for finding in hidden.iter().flat_map(|f| &f.findings).filter(|f| f.severity >= Severity::Warning) {
+            *codes.entry(finding.code).or_default() += 1;
+        }
+        let codes: Vec<String> = codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
+        let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
+        writeln!(self.out, "… and {n} more {what}{codes}")
+    }
+
+    /// A flow in full.
+    fn block(&mut self, flow: &FlowSummary) -> io::Result<()> {
+        let (tone, state) = state(flow);
+        writeln!(self.out)?;
+        write!(self.out, "{}   {}   ", ends(flow), duration(seconds(flow.last.since(flow.first))))?;
+        self.label(tone, "", &state)?;
+        writeln!(self.out, "   flow {}", flow.id)?;
+        for death in &flow.deaths {
+            self.label(Tone::Bad, "  ", "dead peer")?;
+            let said = self.death(flow, death);
+            writeln!(self.out, "    {said}")?;
+        }
+        for side in Side::BOTH {
+            if let Some(keepalive) = &flow.keepalive[side] {
+                let answered = format!("{}, {} answered", count(keepalive.probes, "probe"), keepalive.answered);
+                writeln!(self.out, "  keepalive    {} probes: {}     {answered}", side.name(), settings(keepalive))?;
+            }
+        }
+        for beat in &flow.heartbeats {
+            writeln!(self.out, "  {:<12} {}     {}", kind(beat.kind), rhythm(beat), beats(beat))?;
+        }
+        for side in Side::BOTH {
+            if let n @ 1.. = flow.zero_window_probes[side] {
+                let (by, of) = (side.name(), side.peer().name());
+                writeln!(self.out, "  window       the {by} probed the {of}'s closed window {}", count(n, "time"))?;
+            }
+        }
+        if matches!(flow.end, End::Open | End::DeadPeer) {
+            for side in Side::BOTH.into_iter().filter(|&s| flow.deaths.iter().all(|d| d.dead != s)) {
+                writeln!(self.out, "  if the {} dies   {}", side.name(), exposed(flow, side))?;
+            }
+        }
+        for finding in &flow.findings {
+            let (tone, label) = match finding.severity {
+                Severity::Info => (Tone::Good, "note"),
+                Severity::Warning => (Tone::Doubtful, "warning"),
+                Severity::Error => (Tone::Bad, "error"),
+            };
+            self.label(tone, "  ", label)?;
+            writeln!(self.out, "{:width$}{} [{}]", "", finding.message, finding.code, width = 13 - label.len())?;
+        }
+        Ok(())
+    }
+
+    /// A healthy flow in a line.
+    fn line(&mut self, flow: &FlowSummary) -> io::Result<()> {
+        let mut watch = Vec::new();
+        for side in Side::BOTH {
+            if let Some(k) = &flow.keepalive[side] {
+                watch.push(format!("{} keepalive {}", side.name(), settings(k)));
+            }
+        }
+        watch.extend(flow.heartbeats.iter().map(|h| format!("{} {}", kind(h.kind), rhythm(h))));
+        let span = duration(seconds(flow.last.since(flow.first)));
+        write!(self.out, "{}   {span}   ", ends(flow))?;
+        self.label(Tone::Good, "", "ok")?;
+        writeln!(self.out, "   {}", watch.join("; "))
+    }
+
+    /// One death with its moment and its frames.
+    fn death(&self, flow: &FlowSummary, d: &Death) -> String {
+        let (dead, silent) = (d.dead.name(), |to: Time| duration(seconds(to.since(d.last_heard))));
+        let mut said = match (d.detected_by, d.detected_at) {
+            (Some(by), Some(at)) => {
+                let how = match d.mechanism {
+                    Mechanism::KeepaliveReset | Mechanism::ResetOnData => "learned that the connection was gone at the",
+                    _ => "gave up on the",
+                };
+                let about = if d.uncertainty > 0 {
+                    format!(" (give or take {})", duration(seconds(d.uncertainty)))
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{} {how} {dead} after {} of silence{about}, at {}: {}",
+                    by.name(),
+                    silent(at),
+                    self.moment(at),
+                    why(flow, d, by)
+                )
+            }
+            (Some(by), None) => format!(
+                "{} last heard the {dead} at {}; it was still trying when the capture ended {} later: {}",
+                by.name(),
+                self.moment(d.last_heard),
+                silent(self.end),
+                why(flow, d, by)
+            ),
+            (None, _) => format!(
+                "nobody noticed: the {dead} was last heard at {}, {} before the capture ended",
+                self.moment(d.last_heard),
+                silent(self.end)
+            ),
+        };
+        said.push_str(&frames(&d.evidence));
+        if let Some(clock) = &d.clock {
+            said.push_str(&format!("; fits {clock}"));
+        }
+        if let Some(id) = d.recovered_as {
+            said.push_str(&format!("; replaced by flow {id}"));
+            if let Some(outage) = d.outage {
+                said.push_str(&format!(" after {}", duration(seconds(outage))));
+            }
+        }
+        said
+    }
+
+    /// As the clock shows it and from the capture's start.
+    fn moment(&self, at: Time) -> String {
+        let (clock, first) = (Clock::new(at), Clock::new(self.start));
+        let date = if clock.date == first.date { String::new() } else { format!("{} ", clock.date) };
+        format!("{date}{} (+{})", clock.time, duration(seconds(at.since(self.start))))
+    }
+
+    fn label(&mut self, tone: Tone, indent: &str, label: &str) -> io::Result<()> {
+        let painted = self.paint(tone, label);
+        write!(self.out, "{indent}{painted}")
+    }
+
+    fn paint(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            _ if !self.options.color => return text.to_owned(),
+            Tone::Bad => "1;31",
+            Tone::Doubtful => "33",
+            Tone::Good => "32",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// A moment as a UTC clock shows it, to the millisecond.
+struct Clock {
+    date: String,
+    time: String,
+}
+
+impl Clock {
+    fn new(at: Time) -> Self {
+        let text = super::model::Time(at).to_string();
+        match text.split_once('T') {
+            Some((date, time)) => Clock { date: date.to_owned(), time: time.chars().take(12).collect() },
+            None => Clock { date: String::new(), time: text },
+        }
+    }
+}
+
+fn ends(flow: &FlowSummary) -> String {
+    format!("{} → {}", flow.ends[Side::Client], flow.ends[Side::Server])
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The state of a flow in a word or two.
+fn state(flow: &FlowSummary) -> (Tone, String) {
+    let dead = |side: Side| flow.deaths.iter().any(|d| d.dead == side);
+    let trying = flow.deaths.iter().all(|d| d.basis == Basis::CaptureEnded);
+    match (dead(Side::Client), dead(Side::Server)) {
+        (true, true) => (Tone::Bad, "BOTH GAVE UP".into()),
+        (client, server) if client || server => {
+            let who = if client { "CLIENT" } else { "SERVER" };
+            (Tone::Bad, format!("{who} {}", if trying { "SILENT" } else { "DEAD" }))
+        }
+        _ if flow.findings.iter().any(|f| f.code == findings::NO_LIVENESS) => (Tone::Doubtful, "UNWATCHED".into()),
+        _ if findings::unprotected(flow) => (Tone::Doubtful, "WATCHED FROM ONE SIDE".into()),
+        _ if flow.findings.iter().any(|f| f.severity == Severity::Error) => (Tone::Bad, "BROKEN".into()),
+        _ if flow.findings.iter().any(|f| f.severity == Severity::Warning) => (Tone::Doubtful, "CHECK".into()),
+        _ => match flow.end {
+            End::Fin => (Tone::Good, "closed".into()),
+            End::Rst => (Tone::Good, "reset".into()),
+            End::Open | End::DeadPeer => (Tone::Good, "ok".into()),
+        },
+    }
+}
+
+/// How a death was noticed, to follow a comma.
+fn noticed_by(mechanism: Mechanism) -> &'static str {
+    match mechanism {
+        Mechanism::KeepaliveTimeout => "by keepalive probes",
+        Mechanism::KeepaliveReset => "by a reset that answered its keepalive probe",
+        Mechanism::RetransmissionTimeout => "by data that was never acknowledged",
+        Mechanism::ZeroWindowTimeout => "by window probes that were never answered",
+        Mechanism::HeartbeatTimeout => "by an overdue heartbeat",
+        Mechanism::ResetOnData => "by a reset that answered its data",
+        Mechanism::IcmpUnreachable => "by an ICMP error",
+        Mechanism::Undetected => "by nothing",
+    }
+}
+
+/// What a detector saw, to follow a colon.
+fn why(flow: &FlowSummary, d: &Death, by: Side) -> String {
+    let reset = if d.basis == Basis::Observed { ", then RST" } else { "" };
+    match d.mechanism {
+        Mechanism::KeepaliveTimeout => {
+            let count = flow.keepalive[by].as_ref().and_then(|k| k.count);
+            let probes =
+                count.map_or("keepalive probes".into(), |n| format!("{}", self::count(n.into(), "keepalive probe")));
+            format!("{probes} unanswered{reset}")
+        }
+        Mechanism::KeepaliveReset => "its keepalive probe was answered by RST".into(),
+        Mechanism::RetransmissionTimeout => {
+            let resent = self::count(flow.traffic[by].retransmissions, "retransmission");
+            format!("its data was never acknowledged, {resent}{reset}")
+        }
+        Mechanism::ZeroWindowTimeout => format!("its window probes went unanswered{reset}"),
+        Mechanism::HeartbeatTimeout => "a heartbeat was overdue, then it closed".into(),
+        Mechanism::ResetOnData => "its data was answered by RST".into(),
+        Mechanism::IcmpUnreachable => "an ICMP error said that it cannot be reached".into(),
+        Mechanism::Undetected => "nothing told it".into(),
+    }
+}
+
+/// `(frame 30)`, `(frames 27 to 30)`, `(frames 3, 9, 12)`.
+fn frames(evidence: &[u64]) -> String {
+    match evidence {
+        [] => String::new(),
+        [one] => format!(" (frame {one})"),
+        [first, .., last] if last - first + 1 == evidence.len() as u64 => format!(" (frames {first} to {last})"),
+        several => {
+            let numbers: Vec<String> = several.iter().map(u64::to_string).collect();
+            format!(" (frames {})", numbers.join(", "))
+        }
+    }
+}
+
+fn settings(k: &KeepaliveSummary) -> String {
+    let known = [
+        k.idle_s.map(|s| format!("idle {}", duration(s))),
+        k.interval_s.map(|s| format!("every {}", duration(s))),
+        k.count.map(|n| if n == 1 { "1 try".to_owned() } else { format!("{n} tries") }),
+    ];
+    let mut said: Vec<String> = known.into_iter().flatten().collect();
+    if said.is_empty() {
+        said.push("settings unknown".into());
+    }
+    let stack = k.stack.map(|s| format!(" ({s})")).unwrap_or_default();
+    format!("{}{stack}", said.join(", "))
+}
+
+fn kind(kind: BeatKind) -> &'static str {
+    match kind {
+        BeatKind::Heartbeat => "heartbeat",
+        BeatKind::Polling => "polling",
+    }
+}
+
+fn rhythm(h: &HeartbeatSummary) -> String {
+    let name = h.protocol.unwrap_or("unnamed");
+    let every = h.interval.map(|i| format!(" every {}", duration(i.median))).unwrap_or_default();
+    let declared = h.declared_s.map(|s| format!(" (announced {})", duration(s))).unwrap_or_default();
+    let mode = match h.mode {
+        Mode::OneWay => "one way",
+        Mode::RequestReply => "answered",
+    };
+    format!("{} {name}{every}{declared}, {mode}", h.from.name())
+}
+
+fn beats(h: &HeartbeatSummary) -> String {
+    let mut said = count(h.count, "beat");
+    if h.mode == Mode::RequestReply {
+        said.push_str(&format!(
+            ", {}",
+            if h.replies == 1 { "1 reply".into() } else { format!("{} replies", h.replies) }
+        ));
+    }
+    if h.missed > 0 {
+        said.push_str(&format!(", {} missed", h.missed));
+    }
+    said
+}
+
+/// What would become of the flow if `side` died.
+fn exposed(flow: &FlowSummary, side: Side) -> String {
+    let exposure = &flow.exposure[side];
+    let other = side.peer().name();
+    let how = match exposure.noticed_by {
+        NoticedBy::None => return format!("the {other} never knows. {}", exposure.note),
+        NoticedBy::Keepalive => "keepalive",
+        NoticedBy::Heartbeat => "heartbeat",
+        NoticedBy::Retransmission => "retransmission",
+    };
+    match exposure.worst_case_s {
+        Some(s) => format!("the {other} knows within {}, by {how}. {}", duration(s), exposure.note),
+        None => format!("the {other} knows, by {how}. {}", exposure.note),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn text(analysis: &Analysis, info: &CaptureInfo, options: TextOptions) -> String {
+        let mut out = Vec::new();
+        write(&mut out, analysis, info, &options).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_first_line_answers() {
+        let (analysis, info) = sample::analysis();
+        let text = text(&analysis, &info, TextOptions::default());
+        assert_eq!(
+            text.lines().next().unwrap(),
+            "The client took the server for dead 5.1 s after last hearing it, by keepalive probes \
+             (10.9.0.1:48796 → 10.9.0.2:5000, one of 2 flows)."
+        );
+        assert!(text.contains("SERVER DEAD"), "{text}");
+        assert!(text.contains("3 keepalive probes unanswered, then RST (frames 27 to 30)"), "{text}");
+        assert!(text.contains("at 18:20:20.423 (+9.3 s)"), "{text}");
+        assert!(text.contains("idle 2 s, every 1 s, 3 tries     5 probes, 2 answered"), "{text}");
+        assert!(text.contains("if the client dies"), "{text}");
+        assert!(!text.contains("if the server dies"), "it is dead already: {text}");
+    }
+
+    #[test]
+    fn what_is_many_is_counted() {
+        let mut analysis = Analysis { flows: (1..=200).map(sample::quiet).collect(), ..Analysis::default() };
+        let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
+        assert!(short.contains("200 flows with nothing to tell"), "{short}");
+        assert!(short.lines().count() < 10, "{short}");
+        for flow in &mut analysis.flows {
+            flow.keepalive[Side::Client] = Some(sample::probes());
+        }
+        let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
+        assert!(short.contains("… and 180 more watched flows"), "{short}");
+        let long = text(&analysis, &CaptureInfo::default(), TextOptions { all: true, color: false });
+        assert_eq!(long.matches(" → ").count(), 200);
+    }
+
+    #[test]
+    fn colour_only_when_told_and_nothing_else_escapes() {
+        let (analysis, mut info) = sample::analysis();
+        info.sources = vec!["a\u{1b}]0;x\u{7}.pcap".into()];
+        let plain = text(&analysis, &info, TextOptions::default());
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        let colored = text(&analysis, &info, TextOptions { all: true, color: true });
+        assert!(colored.contains("\u{1b}[1;31m"));
+    }
+}
