@@ -40,12 +40,8 @@ mod tests {
     fn check(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
         let mut known = Vec::new();
         validate(root, schema, value, place, &mut known)?;
-        if let Some(object) = value.as_object() {
-            if let Some(key) = object.keys().find(|key| !known.contains(key)) {
-                return Err(format!("{place}: the schema knows no {key}"));
-            }
-        }
-        Ok(())
+        let unknown = value.as_object().and_then(|object| object.keys().find(|key| !known.contains(key)));
+        unknown.map_or(Ok(()), |key| Err(format!("{place}: the schema knows no {key}")))
     }
 
     fn validate(

@@ -433,8 +433,7 @@ fn why(flow: &FlowSummary, d: &Death, by: Side) -> String {
     match d.mechanism {
         Mechanism::KeepaliveTimeout => {
             let count = flow.keepalive[by].as_ref().and_then(|k| k.count);
-            let probes =
-                count.map_or("keepalive probes".into(), |n| format!("{}", self::count(n.into(), "keepalive probe")));
+            let probes = count.map_or("keepalive probes".into(), |n| self::count(n.into(), "keepalive probe"));
             format!("{probes} unanswered{reset}")
         }
         Mechanism::KeepaliveReset => "its keepalive probe was answered by RST".into(),
