@@ -1,20 +1,33 @@
 //! From a frame's bytes to a TCP segment or an ICMP error about one: links, VLANs, IP, fragments, tunnels.
+//!
+//! Nearly every frame is plain and takes the short path of [`plain`]. The patient way is for all others: `link` finds
+//! the network packet, `network` its payload, `fragments` puts datagrams together and `tunnel` opens those that hold
+//! packets, until there is TCP or ICMP. The innermost TCP connection is the one that counts.
 
+mod fragments;
+mod icmp;
+mod link;
+mod network;
 mod part;
 mod tcp;
+mod tunnel;
 
 use etherparse::{EtherType, IpNumber};
 
-use crate::packet::{Address, Decoded, Frame, LinkType, Segment, Skip};
-use part::{Digest, Part};
+use crate::packet::{Address, Decoded, Frame, Segment, Skip};
+pub use fragments::FragmentCounts;
+use fragments::{Fragments, Whole};
+use network::{Datagram, Fragment};
+use part::{Part, Way};
 use tcp::Carrier;
 
-/// Ethernet, the link type of nearly every capture.
-const ETHERNET: LinkType = LinkType(1);
-
 /// Decodes frames; keeps the fragments that wait for their rest.
-#[derive(Default)]
-pub struct Decoder {}
+#[derive(Debug, Default)]
+pub struct Decoder {
+    fragments: Fragments,
+    /// The datagram put together last, which a segment may borrow.
+    whole: Option<Whole>,
+}
 
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
@@ -22,7 +35,56 @@ impl Decoder {
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
         match plain(frame) {
             Some(segment) => Decoded::Segment(segment),
-            None => Decoded::Skipped(Skip::NotTcp),
+            None => self.patient(frame).unwrap_or_else(Decoded::Skipped),
+        }
+    }
+
+    /// What became of fragmented datagrams so far.
+    #[must_use]
+    pub fn fragment_counts(&self) -> FragmentCounts {
+        self.fragments.counts
+    }
+
+    /// Decodes header by header.
+    #[inline(never)]
+    fn patient<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Skip> {
+        let (datagram, fragment) = match innermost(frame, network::datagram(link::network(frame)?)?)? {
+            Inner::Decoded(decoded) => return Ok(decoded),
+            Inner::Fragment(datagram, fragment) => (datagram, fragment),
+        };
+        let mut whole = self.fragments.add(datagram.header, fragment, datagram.payload, frame.time)?;
+        // A datagram put together may be a tunnel's and hold a fragment again.
+        while let Inner::Fragment(datagram, fragment) = innermost(frame, whole.datagram()?)? {
+            whole = self.fragments.add(datagram.header, fragment, datagram.payload, frame.time)?;
+        }
+        match innermost(frame, self.whole.insert(whole).datagram()?)? {
+            Inner::Decoded(decoded) => Ok(decoded),
+            Inner::Fragment(..) => Err(Skip::Fragment),
+        }
+    }
+}
+
+/// What is at the bottom of all tunnels.
+enum Inner<'a> {
+    Decoded(Decoded<'a>),
+    Fragment(Datagram<'a>, Fragment),
+}
+
+/// Opens tunnel after tunnel.
+fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<'a>, Skip> {
+    loop {
+        if let Some(fragment) = datagram.fragment {
+            return Ok(Inner::Fragment(datagram, fragment));
+        }
+        match datagram.header.protocol {
+            IpNumber::TCP => {
+                let segment = tcp::segment(frame, Carrier::from(datagram.header), datagram.payload)?;
+                return Ok(Inner::Decoded(Decoded::Segment(segment)));
+            }
+            IpNumber::ICMP | IpNumber::IPV6_ICMP => {
+                return Ok(Inner::Decoded(Decoded::Icmp(icmp::error(frame, &datagram)?)));
+            }
+            _ => datagram = network::datagram(tunnel::open(&datagram)?)?,
         }
     }
 }
@@ -31,15 +93,15 @@ impl Decoder {
 /// or wrong gives `None`, and the patient way looks at it again.
 #[inline]
 fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
-    if frame.link != ETHERNET {
+    if frame.link != link::ETHERNET {
         return None;
     }
     let (header, mut rest) = frame.data.split_first_chunk::<14>()?;
-    let mut digest = ethernet_digest(Digest::new(frame.interface), header);
+    let mut way = link::ethernet_way(Way::new(frame.interface), header);
     let mut ether_type = EtherType(u16::from_be_bytes([header[12], header[13]]));
     if ether_type == EtherType::VLAN_TAGGED_FRAME {
         let (tag, after) = rest.split_first_chunk::<4>()?;
-        digest = digest.mix(u64::from(u32::from_be_bytes(*tag)));
+        way = link::vlan_way(way, *tag);
         ether_type = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
         rest = after;
     }
@@ -57,7 +119,7 @@ fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
                 dst: Address::v4([h[16], h[17], h[18], h[19]]),
                 ip_id: u16::from_be_bytes([h[4], h[5]]),
                 ttl: h[8],
-                link_digest: digest.finish(),
+                link_digest: way.digest(),
             };
             (carrier, Part::new(rest, total_len.checked_sub(20)?))
         }
@@ -72,21 +134,13 @@ fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
                 dst: Address(u128_at(h, 24)),
                 ip_id: 0,
                 ttl: h[7],
-                link_digest: digest.finish(),
+                link_digest: way.digest(),
             };
             (carrier, Part::new(rest, payload_len))
         }
         _ => return None,
     };
     tcp::segment(frame, carrier, part).ok()
-}
-
-/// Mixes in both MAC addresses and the type that follows them.
-#[inline(always)]
-fn ethernet_digest(digest: Digest, h: &[u8; 14]) -> Digest {
-    let first = u64::from_ne_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]);
-    let second = u64::from_ne_bytes([h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13]]);
-    digest.mix(first).mix(second)
 }
 
 /// Sixteen bytes of an IPv6 header as a number.
@@ -104,7 +158,7 @@ mod tests {
     use etherparse::{PacketBuilder, TcpOptionElement};
 
     fn frame(data: &[u8]) -> Frame<'_> {
-        Frame { time: Time(7), number: 3, link: ETHERNET, interface: 0, wire_len: data.len() as u32, data }
+        Frame { time: Time(7), number: 3, link: link::ETHERNET, interface: 0, wire_len: data.len() as u32, data }
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub(super) struct Part<'a> {
     pub len: usize,
 }
 
-#[allow(dead_code)]
 impl<'a> Part<'a> {
     /// The `len` bytes on the wire of which `captured` has the beginning.
     #[inline]
@@ -50,25 +49,50 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A short digest of who carried a packet: interface, addresses, tags and tunnel identifiers, but no counters, lengths
-/// or checksums, so that it is the same for all packets that took one way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Digest(u64);
+/// How many headers may lie around a segment; tunnels in tunnels beyond that are nobody's network.
+const MAX_NESTING: u8 = 32;
 
-impl Digest {
+/// The way that a packet came: a digest of who carried it and how many headers that took.
+///
+/// The digest is of interface, addresses, tags and tunnel identifiers, but of no counters, lengths or checksums, so it
+/// is the same for all packets that took one way and tells copies seen at two points of it apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    digest: u64,
+    depth: u8,
+}
+
+impl Way {
+    /// The way of a frame from this capture interface.
     #[inline]
     pub fn new(interface: u32) -> Self {
-        Digest(u64::from(interface))
+        Way { digest: u64::from(interface), depth: 0 }
     }
 
     /// With `value` mixed in (multiplication by 2^64 over the golden ratio: an odd number without pattern).
     #[inline]
+    #[must_use]
     pub fn mix(self, value: u64) -> Self {
-        Digest((self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Way { digest: (self.digest.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15), ..self }
     }
 
+    /// With `bytes` mixed in, eight at a time.
+    #[must_use]
+    pub fn mix_bytes(self, bytes: &[u8]) -> Self {
+        bytes.chunks(8).fold(self, |way, chunk| way.mix(chunk.iter().fold(0, |n, b| n << 8 | u64::from(*b))))
+    }
+
+    /// One header further in.
+    ///
+    /// # Errors
+    /// [`Skip::Malformed`] beyond [`MAX_NESTING`].
+    pub fn deeper(self) -> Result<Self, Skip> {
+        if self.depth == MAX_NESTING { Err(Skip::Malformed) } else { Ok(Way { depth: self.depth + 1, ..self }) }
+    }
+
+    /// The digest, for [`crate::packet::Segment::link_digest`].
     #[inline]
-    pub fn finish(self) -> u32 {
-        (self.0 >> 32) as u32
+    pub fn digest(self) -> u32 {
+        (self.digest >> 32) as u32
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::packet::{Address, Endpoint, Flags, Frame, Options, Segment, Skip};
 
+use super::network::Header;
 use super::part::Part;
 
 /// A header without options.
@@ -21,6 +22,13 @@ pub(super) struct Carrier {
     pub ip_id: u16,
     pub ttl: u8,
     pub link_digest: u32,
+}
+
+impl From<Header> for Carrier {
+    fn from(header: Header) -> Self {
+        let Header { src, dst, id, ttl, way, .. } = header;
+        Carrier { src, dst, ip_id: id, ttl, link_digest: way.digest() }
+    }
 }
 
 /// The segment that `part`, an IP payload, holds.
