@@ -4,16 +4,20 @@
 //! over segment borders, and says what it sees as [`Sign`]s. A name needs context: a handshake, a port together with a
 //! fitting frame, or several fitting frames in a row; never four bytes alone.
 
+mod amqp;
 mod bgp;
 pub mod frames;
 pub mod framing;
+mod http2;
 mod iec104;
+mod kafka;
 mod ldp;
 mod mqtt;
 mod msdp;
 mod smpp;
 #[cfg(test)]
 mod testing;
+mod zookeeper;
 
 use crate::packet::Time;
 use crate::summary::{BeatKind, Both, Side};
@@ -106,10 +110,14 @@ pub struct Protocol {
 
 /// All protocols, in the order in which they are asked: those with a distinctive handshake first.
 pub const TABLE: &[Protocol] = &[
+    Protocol { name: "http2", recognise: http2::recognise },
+    Protocol { name: "amqp", recognise: amqp::recognise },
     Protocol { name: "bgp", recognise: bgp::recognise },
     Protocol { name: "smpp", recognise: smpp::recognise },
     Protocol { name: "iec104", recognise: iec104::recognise },
     Protocol { name: "ldp", recognise: ldp::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
     Protocol { name: "mqtt", recognise: mqtt::recognise },
+    Protocol { name: "zookeeper", recognise: zookeeper::recognise },
+    Protocol { name: "kafka", recognise: kafka::recognise },
 ];
