@@ -1,5 +1,14 @@
 //! Where frames come from: files, standard input, live interfaces.
 
+mod file;
+mod format;
+mod link_type;
+mod pcap;
+mod pcapng;
+mod stream;
+
+pub use file::Files;
+
 use crate::packet::{Frame, LinkType, Time};
 
 /// A source of frames in capture order.

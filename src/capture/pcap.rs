@@ -1,0 +1,195 @@
+//! The classic capture format of libpcap (draft-ietf-opsawg-pcap): a file header, then records.
+//!
+//! The records are walked by hand: this loop runs for every packet and does nothing but read three numbers.
+
+use pcap_parser::{PcapHeader, parse_pcap_header};
+
+use super::format::{Format, Next, Tally, Walked};
+use crate::packet::{Frame, LinkType, SECOND, Time};
+
+/// Length of the file header.
+pub(super) const FILE_HEADER: usize = 24;
+/// The longest record that libpcap writes for any common link type (its MAXIMUM_SNAPLEN): a longer one means damage,
+/// unless the file's own snaplen allows it.
+const USUAL_RECORD: u32 = 256 * 1024;
+/// The longest record that is read at all.
+pub(super) const LONGEST_RECORD: u32 = 16 * 1024 * 1024;
+
+/// Whether a file begins with one of the format's magic numbers.
+pub(super) fn is_pcap(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [0xd4, 0xc3, 0xb2, 0xa1, ..]
+            | [0xa1, 0xb2, 0xc3, 0xd4, ..]
+            | [0x4d, 0x3c, 0xb2, 0xa1, ..]
+            | [0xa1, 0xb2, 0x3c, 0x4d, ..]
+            | [0x34, 0xcd, 0xb2, 0xa1, ..]
+            | [0xa1, 0xb2, 0xcd, 0x34, ..]
+    )
+}
+
+/// Reads the records of one file.
+pub(super) struct Pcap {
+    big_endian: bool,
+    /// Nanoseconds in a unit of a record's fraction of a second.
+    unit: i64,
+    /// 16, or 24 in the format modified by Alexey Kuznetzov, which adds interface, protocol and packet type.
+    record_header: usize,
+    link: LinkType,
+    longest: u32,
+}
+
+impl Pcap {
+    /// Reads the file header, [`FILE_HEADER`] bytes for which [`is_pcap`] holds.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(super) fn new(header: &[u8]) -> Result<Self, String> {
+        let mut header = header.to_vec();
+        // The modified format in big-endian is unknown to the parser; its file header differs in the magic number only.
+        let modified_big = header.starts_with(&[0xa1, 0xb2, 0xcd, 0x34]);
+        if modified_big {
+            header[2..4].copy_from_slice(&[0xc3, 0xd4]);
+        }
+        let (_, header): (_, PcapHeader) =
+            parse_pcap_header(&header).map_err(|_| "its file header is damaged".to_owned())?;
+        if header.version_major != 2 {
+            let (major, minor) = (header.version_major, header.version_minor);
+            return Err(format!("pcap version {major}.{minor} is unknown, only 2.x is"));
+        }
+        Ok(Pcap {
+            big_endian: header.is_bigendian(),
+            unit: if header.is_nanosecond_precision() { 1 } else { 1000 },
+            record_header: if header.is_modified_format() || modified_big { 24 } else { 16 },
+            // The upper half holds flags and the length of the frame check sequence.
+            link: LinkType(header.network.0 as u16),
+            longest: header.snaplen.clamp(USUAL_RECORD, LONGEST_RECORD),
+        })
+    }
+
+    /// Its only link type.
+    pub(super) fn link_type(&self) -> LinkType {
+        self.link
+    }
+}
+
+impl Format for Pcap {
+    fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(Frame<'_>)) -> Walked {
+        let mut used = 0;
+        let next = loop {
+            let rest = &data[used..];
+            let Some((head, _)) = rest.split_first_chunk::<16>() else { break Next::Fill(self.record_header) };
+            let field = |i: usize| {
+                let bytes = [head[i], head[i + 1], head[i + 2], head[i + 3]];
+                if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+            };
+            let captured = field(8);
+            if captured > self.longest {
+                break Next::Damaged(format!("a record claims {captured} bytes"));
+            }
+            let end = self.record_header + captured as usize;
+            let Some(packet) = rest.get(self.record_header..end) else { break Next::Fill(end) };
+            let time = Time(i64::from(field(0)) * SECOND + i64::from(field(4)) * self.unit);
+            tally.frames += 1;
+            tally.last = time;
+            sink(Frame {
+                time,
+                number: tally.frames,
+                link: self.link,
+                interface: 0,
+                wire_len: field(12).max(captured),
+                data: packet,
+            });
+            used += end;
+        };
+        Walked { used, next }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A file made by the draft's figures 1 and 2; every packet was 4 bytes longer on the wire.
+    pub(crate) fn file(big: bool, nanos: bool, modified: bool, snaplen: u32, packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
+        let u32 = |v: u32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
+        let u16 = |v: u16| if big { v.to_be_bytes() } else { v.to_le_bytes() };
+        let magic = if modified {
+            0xa1b2_cd34
+        } else if nanos {
+            0xa1b2_3c4d
+        } else {
+            0xa1b2_c3d4
+        };
+        let mut out = u32(magic).to_vec();
+        out.extend(u16(2));
+        out.extend(u16(4));
+        out.extend(u32(0));
+        out.extend(u32(0));
+        out.extend(u32(snaplen));
+        out.extend(u32(1));
+        for (sec, frac, data) in packets {
+            for field in [*sec, *frac, data.len() as u32, data.len() as u32 + 4] {
+                out.extend(u32(field));
+            }
+            if modified {
+                out.extend([0xee; 8]);
+            }
+            out.extend(*data);
+        }
+        out
+    }
+
+    pub(crate) type Seen = Vec<(i64, u64, u32, u16, u32, Vec<u8>)>;
+
+    fn all(bytes: &[u8]) -> (Seen, Walked) {
+        let mut pcap = Pcap::new(&bytes[..FILE_HEADER]).unwrap();
+        let mut seen = Seen::new();
+        let walked = pcap.walk(&bytes[FILE_HEADER..], &mut Tally::default(), &mut |f| {
+            seen.push((f.time.0, f.number, f.interface, f.link.0, f.wire_len, f.data.to_vec()));
+        });
+        (seen, walked)
+    }
+
+    #[test]
+    fn both_byte_orders_and_precisions_and_the_modified_format() {
+        let packets: &[(u32, u32, &[u8])] = &[(1_700_000_000, 123_456, b"abc"), (4_294_967_295, 999_999, b"")];
+        for big in [false, true] {
+            for (nanos, modified) in [(false, false), (true, false), (false, true)] {
+                let bytes = file(big, nanos, modified, 65535, packets);
+                assert!(is_pcap(&bytes));
+                let (seen, walked) = all(&bytes);
+                let unit = if nanos { 1 } else { 1000 };
+                assert_eq!(
+                    seen,
+                    [
+                        (1_700_000_000_000_000_000 + 123_456 * unit, 1, 0, 1, 7, b"abc".to_vec()),
+                        (4_294_967_295_000_000_000 + 999_999 * unit, 2, 0, 1, 4, vec![]),
+                    ]
+                );
+                assert_eq!(walked.used, bytes.len() - FILE_HEADER);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_longer_than_the_snaplen_is_read_and_an_absurd_one_is_damage() {
+        let long = vec![7; 3000];
+        let (seen, _) = all(&file(false, false, false, 96, &[(1, 0, &long)]));
+        assert_eq!(seen[0].5, long);
+
+        let mut bytes = file(true, false, false, 96, &[(1, 0, b"ok"), (2, 0, b"bad")]);
+        bytes[FILE_HEADER + 18 + 8] = 0x7f;
+        let (seen, walked) = all(&bytes);
+        assert_eq!(seen.len(), 1);
+        assert_eq!(walked.used, 18);
+        assert!(matches!(walked.next, Next::Damaged(_)));
+    }
+
+    #[test]
+    fn flags_beside_the_link_type_are_no_part_of_it() {
+        let mut bytes = file(true, false, false, 96, &[]);
+        bytes[20] = 0x24; // FCS length present: 4 bytes
+        assert_eq!(Pcap::new(&bytes).unwrap().link_type(), LinkType(1));
+    }
+}
