@@ -329,10 +329,12 @@ mod tests {
         path
     }
 
+    type Seen = Vec<(u64, Vec<u8>)>;
+
     /// All frames' numbers and bytes, and the warnings; or why nothing could be read.
-    fn read(paths: Vec<PathBuf>) -> Result<(Vec<(u64, Vec<u8>)>, Vec<String>), String> {
+    fn read(paths: Vec<PathBuf>) -> Result<(Seen, Vec<String>), String> {
         let mut files = Files::new(paths).map_err(|e| e.to_string())?;
-        let mut seen = Vec::new();
+        let mut seen = Seen::new();
         while files.read(&mut |f| seen.push((f.number, f.data.to_vec()))).map_err(|e| e.to_string())? != Progress::End {
         }
         Ok((seen, files.warnings()))
