@@ -13,12 +13,19 @@ use crate::summary::{BeatKind, Both, Side};
 pub trait Frames: Default + Send + 'static {
     /// The ports on which one fitting frame names the protocol.
     const PORTS: &'static [u16];
-    /// How many fitting frames name it on any other port.
+    /// The weight of fitting frames that names it on any other port.
     const ENOUGH: usize;
 
     /// The length of the frame that starts with `head`; [`Measure::Lost`] for whatever this protocol would not send, since
     /// the protocol is recognised by this alone.
     fn measure(from: Side, head: &[u8]) -> Measure;
+
+    /// What a fitting frame that starts with `head` weighs: `ENOUGH` for a distinctive handshake, 0 for what many protocols
+    /// could send.
+    #[must_use]
+    fn weight(_head: &[u8]) -> usize {
+        1
+    }
 
     /// A complete frame came from `from`.
     fn frame(&mut self, from: Side, frame: Frame<'_>, signs: &mut Vec<Sign>);
@@ -50,6 +57,18 @@ impl Frame<'_> {
     #[must_use]
     pub fn u32(&self, offset: usize) -> Option<u32> {
         bytes(self.head, offset).map(u32::from_be_bytes)
+    }
+
+    /// The little-endian number at `offset`, where kept.
+    #[must_use]
+    pub fn u16_le(&self, offset: usize) -> Option<u16> {
+        bytes(self.head, offset).map(u16::from_le_bytes)
+    }
+
+    /// The little-endian number at `offset`, where kept.
+    #[must_use]
+    pub fn u32_le(&self, offset: usize) -> Option<u32> {
+        bytes(self.head, offset).map(u32::from_le_bytes)
     }
 
     /// The frame as a heartbeat of `protocol`.
@@ -110,16 +129,25 @@ pub fn walk(mut rest: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Meas
 /// Recognises a protocol by its frames: one on its own port, [`Frames::ENOUGH`] elsewhere, and nothing that does not fit.
 #[must_use]
 pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition {
-    let walks = Side::BOTH.map(|side| walk(opening.bytes[side], HEAD, |head| P::measure(side, head)));
+    let mut weight = 0_usize;
+    let walks = Side::BOTH.map(|side| {
+        walk(opening.bytes[side], HEAD, |head| {
+            let measure = P::measure(side, head);
+            if let Measure::Frame(_) = measure {
+                weight = weight.saturating_add(P::weight(head));
+            }
+            measure
+        })
+    });
     let lost = walks.iter().filter(|w| w.lost).count();
     let known_port = opening.port_in(P::PORTS);
     // A capture that begins in the middle may begin in the middle of a frame: then the port must speak.
     if lost > 0 && (opening.from_start || !known_port) {
         return Recognition::No;
     }
-    let fitting: usize = walks.iter().filter(|w| !w.lost).map(|w| w.frames).sum();
+    let fits = walks.iter().any(|w| !w.lost && w.frames > 0);
     let full = opening.bytes.0.iter().any(|bytes| bytes.len() >= OPENING_LIMIT);
-    if fitting >= if known_port { 1 } else { P::ENOUGH } || (full && known_port && !opening.from_start) {
+    if weight >= P::ENOUGH || (known_port && (fits || full && !opening.from_start)) {
         let mut parser = Framed::<P, HEAD>::default();
         for side in Side::BOTH {
             parser.sure[side] = !walks[side as usize].lost;

@@ -6,6 +6,13 @@
 
 mod amqp;
 mod bgp;
+mod bitcoin;
+mod cassandra;
+mod diameter;
+mod dnp3;
+mod dubbo;
+mod elasticsearch;
+mod fix;
 pub mod frames;
 pub mod framing;
 mod http2;
@@ -14,9 +21,14 @@ mod kafka;
 mod ldp;
 mod mqtt;
 mod msdp;
+mod mysql;
+mod openflow;
+mod rsocket;
+mod smb;
 mod smpp;
 #[cfg(test)]
 mod testing;
+mod yamux;
 mod zookeeper;
 
 use crate::packet::Time;
@@ -116,6 +128,18 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "smpp", recognise: smpp::recognise },
     Protocol { name: "iec104", recognise: iec104::recognise },
     Protocol { name: "ldp", recognise: ldp::recognise },
+    Protocol { name: "fix", recognise: fix::recognise },
+    Protocol { name: "dnp3", recognise: dnp3::recognise },
+    Protocol { name: "smb2", recognise: smb::recognise },
+    Protocol { name: "dubbo", recognise: dubbo::recognise },
+    Protocol { name: "diameter", recognise: diameter::recognise },
+    Protocol { name: "cassandra", recognise: cassandra::recognise },
+    Protocol { name: "elasticsearch", recognise: elasticsearch::recognise },
+    Protocol { name: "bitcoin", recognise: bitcoin::recognise },
+    Protocol { name: "rsocket", recognise: rsocket::recognise },
+    Protocol { name: "yamux", recognise: yamux::recognise },
+    Protocol { name: "openflow", recognise: openflow::recognise },
+    Protocol { name: "mysql", recognise: mysql::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
     Protocol { name: "mqtt", recognise: mqtt::recognise },
     Protocol { name: "zookeeper", recognise: zookeeper::recognise },
