@@ -117,46 +117,71 @@ impl<const HEAD: usize> Framer<HEAD> {
     }
 }
 
-/// Cuts one side's stream into lines ended by LF. Keeps at most `HEAD` bytes of each.
+/// Cuts one side's stream into lines ended by LF, with blocks of known length between them. Keeps at most `HEAD` bytes of
+/// each line.
 #[derive(Clone, Debug)]
 pub struct Lines<const HEAD: usize> {
     head: [u8; HEAD],
     have: usize,
     len: u64,
+    /// Bytes of a block still to come before the next line.
+    block: u64,
     /// Whether the next line's beginning was missed.
     torn: bool,
 }
 
 impl<const HEAD: usize> Default for Lines<HEAD> {
     fn default() -> Self {
-        Lines { head: [0; HEAD], have: 0, len: 0, torn: false }
+        Lines { head: [0; HEAD], have: 0, len: 0, block: 0, torn: false }
     }
 }
 
 impl<const HEAD: usize> Lines<HEAD> {
-    /// Bytes were not captured: what remains of the current line is dropped.
-    pub fn gap(&mut self) {
-        *self = Lines { torn: true, ..Self::default() };
+    /// `len` bytes were not captured: inside a block they are counted, else what remains of the current line is dropped.
+    pub fn gap(&mut self, len: u64) {
+        if len <= self.block {
+            self.block -= len;
+        } else {
+            *self = Lines { torn: true, ..Self::default() };
+        }
     }
 
-    /// Takes the next bytes; `on_line` gets each complete line's head without CR and LF, and its length with them.
-    pub fn push(&mut self, bytes: &[u8], mut on_line: impl FnMut(&[u8], u64)) {
-        for part in bytes.split_inclusive(|&b| b == b'\n') {
+    /// Whether bytes were missed, so that the place is known only from the next line on.
+    #[must_use]
+    pub fn torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Takes the next bytes; `on_line` gets each complete line's head without CR and LF, and its length with them, and
+    /// tells how many bytes follow that are no line.
+    pub fn push(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(&[u8], u64) -> u64) {
+        while !bytes.is_empty() {
+            if self.block > 0 {
+                let skip = self.block.min(bytes.len() as u64);
+                self.block -= skip;
+                bytes = &bytes[skip as usize..];
+                continue;
+            }
+            let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+            let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+            bytes = rest;
             let keep = part.len().min(HEAD - self.have);
             self.head[self.have..self.have + keep].copy_from_slice(&part[..keep]);
             self.have += keep;
             self.len += part.len() as u64;
-            if part.ends_with(b"\n") {
-                if !self.torn {
-                    let mut line = &self.head[..self.have];
-                    if self.len == self.have as u64 {
-                        line = line.strip_suffix(b"\n").unwrap_or(line);
-                        line = line.strip_suffix(b"\r").unwrap_or(line);
-                    }
-                    on_line(line, self.len);
-                }
-                *self = Self::default();
+            if end.is_none() {
+                continue;
             }
+            let mut block = 0;
+            if !self.torn {
+                let mut line = &self.head[..self.have];
+                if self.len == self.have as u64 {
+                    line = line.strip_suffix(b"\n").unwrap_or(line);
+                    line = line.strip_suffix(b"\r").unwrap_or(line);
+                }
+                block = on_line(line, self.len);
+            }
+            (self.have, self.len, self.block, self.torn) = (0, 0, block, false);
         }
     }
 }
@@ -204,8 +229,29 @@ mod tests {
         let mut lines = Lines::<6>::default();
         let mut got = Vec::new();
         for part in [&b"PI"[..], b"NG\r\nabcdefghij\n", b"\n"] {
-            lines.push(part, |line, len| got.push((line.to_vec(), len)));
+            lines.push(part, |line, len| {
+                got.push((line.to_vec(), len));
+                0
+            });
         }
         assert_eq!(got, vec![(b"PING".to_vec(), 6), (b"abcdef".to_vec(), 11), (b"".to_vec(), 1)]);
+    }
+
+    #[test]
+    fn blocks_between_lines_are_skipped_and_counted_through_a_gap() {
+        let mut lines = Lines::<8>::default();
+        let mut got = Vec::new();
+        let mut push = |lines: &mut Lines<8>, bytes: &[u8]| {
+            lines.push(bytes, |line, _| {
+                got.push(line.to_vec());
+                if line == b"3" { 3 } else { 0 }
+            });
+        };
+        push(&mut lines, b"3\na\nb4\n3\n");
+        lines.gap(2);
+        push(&mut lines, b"c5\n");
+        lines.gap(2);
+        push(&mut lines, b"6\n7\n");
+        assert_eq!(got, [&b"3"[..], b"4", b"3", b"5", b"7"]);
     }
 }

@@ -17,11 +17,13 @@ pub mod frames;
 pub mod framing;
 mod http2;
 mod iec104;
+mod irc;
 mod kafka;
 mod ldp;
 mod mqtt;
 mod msdp;
 mod mysql;
+mod nats;
 mod openflow;
 mod rsocket;
 mod smb;
@@ -141,7 +143,9 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "openflow", recognise: openflow::recognise },
     Protocol { name: "mysql", recognise: mysql::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
+    Protocol { name: "nats", recognise: nats::recognise },
     Protocol { name: "mqtt", recognise: mqtt::recognise },
     Protocol { name: "zookeeper", recognise: zookeeper::recognise },
     Protocol { name: "kafka", recognise: kafka::recognise },
+    Protocol { name: "irc", recognise: irc::recognise },
 ];
