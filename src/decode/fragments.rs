@@ -230,3 +230,65 @@ impl Pending {
         Some(Whole { header: self.header?, captured, len: self.len? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::part::Way;
+    use super::*;
+
+    fn header(src: u32) -> Header {
+        let [src, dst] = [src, 1].map(|n: u32| Address::v4(n.to_be_bytes()));
+        Header { src, dst, id: 0, ttl: 64, protocol: IpNumber::TCP, way: Way::new(0) }
+    }
+
+    /// What is held, by its parts rather than by the running count.
+    fn held(fragments: &Fragments) -> usize {
+        let bytes = |pending: &Pending| {
+            DATAGRAM_COST + pending.pieces.values().map(|piece| FRAGMENT_COST + piece.captured.len()).sum::<usize>()
+        };
+        fragments.pending.values().map(bytes).sum()
+    }
+
+    #[test]
+    fn a_flood_of_half_open_datagrams_stays_within_the_caps() {
+        for (size, datagrams, pieces) in [(8, 20_000, 1), (1480, 20_000, 1), (32_000, 600, 2), (8, 20, 4000)] {
+            let payload = vec![0; size];
+            let mut fragments = Fragments::default();
+            for src in 0..datagrams {
+                for piece in 0..pieces {
+                    // The first fragment is never there.
+                    let fragment = Fragment { id: 7, offset: 8 + piece * size, more: true };
+                    let added = fragments.add(header(src), fragment, Part::new(&payload, size), Time(0));
+                    assert_eq!(added.err(), Some(Skip::Fragment));
+                    assert!(fragments.pending.len() <= MAX_DATAGRAMS && fragments.bytes <= MAX_BYTES);
+                }
+                assert_eq!(fragments.numbers.len(), fragments.pending.len());
+            }
+            assert_eq!(fragments.bytes, held(&fragments));
+            assert_eq!(fragments.counts.evicted + fragments.pending.len() as u64, u64::from(datagrams));
+            // Those that are left are the newest.
+            let oldest = fragments.pending.values().next().map(|pending| pending.key.src);
+            assert_eq!(oldest, Some(header(datagrams - fragments.pending.len() as u32).src));
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_datagrams_that_are_done() {
+        let payload = [0; 16];
+        let mut fragments = Fragments::default();
+        let mut add = |src, offset, more| {
+            fragments.add(header(src), Fragment { id: 7, offset, more }, Part::new(&payload, 16), Time(0)).is_ok()
+        };
+        assert!(!add(1, 16, false));
+        assert!(add(1, 0, true), "complete");
+        assert!(!add(2, 0, true));
+        assert!(!add(2, 8, true), "overlaps");
+        assert!(!add(3, 32, true));
+        assert!(!add(3, 16, false), "ends before another");
+        assert!(!add(4, 16, false));
+        assert!(!add(4, 48, true), "begins after the end");
+        assert_eq!((fragments.pending.len(), fragments.numbers.len(), fragments.bytes), (0, 0, 0));
+        let counts = FragmentCounts { reassembled: 1, overlapping: 3, ..FragmentCounts::default() };
+        assert_eq!(fragments.counts, counts);
+    }
+}

@@ -180,7 +180,9 @@ fn cooked(device: [u8; 2], protocol: [u8; 2], part: Part<'_>, way: Way) -> Resul
 
 /// PPP (RFC 1661, RFC 1662): address and control unless compressed, then the protocol in one byte or two.
 pub(super) fn ppp(part: Part<'_>, way: Way) -> Result<Network<'_>, Skip> {
-    let part = if part.captured.starts_with(&[0xff, 0x03]) { part.skip(2)? } else { part };
+    // No protocol has the number of the address "all stations".
+    let framed = part.captured.first() == Some(&0xff);
+    let part = if framed { part.skip(2)? } else { part };
     let (&[first], rest) = part.split::<1>()?;
     // The last byte of a protocol number is odd, the others are even.
     let (protocol, rest) = if first & 1 == 1 {
@@ -231,8 +233,10 @@ pub(super) fn mpls(mut part: Part<'_>, mut way: Way) -> Result<Network<'_>, Skip
     match first >> 4 {
         4 | 6 => by_version(part, way),
         // A pseudowire's control word begins with 0 (RFC 4385), and so do many MAC addresses: see which gives sense.
-        0 if is_ethernet(part.skip(4)?) => ethernet(part.skip(4)?, way),
+        0 if part.skip(4).is_ok_and(is_ethernet) => ethernet(part.skip(4)?, way),
         _ if is_ethernet(part) => ethernet(part, way),
+        // Control word, addresses, type and version: with less one cannot see.
+        _ if part.captured.len() < part.len.min(19) => Err(Skip::Truncated),
         _ => Err(Skip::NotTcp),
     }
 }

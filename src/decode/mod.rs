@@ -152,36 +152,4 @@ fn u128_at(h: &[u8; 40], at: usize) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet::{Flags, Time};
-    use etherparse::{PacketBuilder, TcpOptionElement};
-
-    fn frame(data: &[u8]) -> Frame<'_> {
-        Frame { time: Time(7), number: 3, link: link::ETHERNET, interface: 0, wire_len: data.len() as u32, data }
-    }
-
-    #[test]
-    fn ethernet_ipv4_tcp() {
-        let mut bytes = Vec::new();
-        PacketBuilder::ethernet2([1; 6], [2; 6])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 63)
-            .tcp(40000, 443, 1000, 512)
-            .ack(2000)
-            .psh()
-            .options(&[TcpOptionElement::Noop, TcpOptionElement::Noop, TcpOptionElement::Timestamp(11, 22)])
-            .unwrap()
-            .write(&mut bytes, b"hello")
-            .unwrap();
-        bytes.extend([0; 4]);
-        let mut decoder = Decoder::default();
-        let Decoded::Segment(s) = decoder.decode(&frame(&bytes)) else { panic!("no segment") };
-        assert_eq!((s.time, s.frame), (Time(7), 3));
-        assert_eq!(s.src.to_string(), "10.0.0.1:40000");
-        assert_eq!(s.dst.to_string(), "10.0.0.2:443");
-        assert_eq!((s.seq, s.ack, s.window, s.ttl), (1000, 2000, 512, 63));
-        assert_eq!(s.flags, Flags(Flags::ACK | Flags::PSH));
-        assert_eq!(s.options.timestamps, Some((11, 22)));
-        assert_eq!((s.payload, s.payload_len), (&b"hello"[..], 5));
-    }
-}
+mod tests;

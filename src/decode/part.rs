@@ -66,7 +66,7 @@ impl Way {
     /// The way of a frame from this capture interface.
     #[inline]
     pub fn new(interface: u32) -> Self {
-        Way { digest: u64::from(interface), depth: 0 }
+        Way { digest: 0, depth: 0 }.mix(u64::from(interface))
     }
 
     /// With `value` mixed in (multiplication by 2^64 over the golden ratio: an odd number without pattern).

@@ -49,7 +49,8 @@ fn gre(part: Part<'_>, way: Way) -> Result<Network<'_>, Skip> {
     let protocol = u16::from_be_bytes([h[2], h[3]]);
     let mut way = way;
     let version = flags & VERSION;
-    if version > 1 {
+    // In version 1 a packet without sequence number is a bare acknowledgment.
+    if version > 1 || version == 1 && flags & SEQUENCE == 0 {
         return Err(Skip::NotTcp);
     }
     if flags & (CHECKSUM | ROUTING) != 0 {
