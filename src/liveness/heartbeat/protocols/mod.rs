@@ -7,27 +7,38 @@
 mod amqp;
 mod bgp;
 mod bitcoin;
+mod bittorrent;
 mod cassandra;
 mod diameter;
 mod dnp3;
 mod dubbo;
 mod elasticsearch;
+mod erlang;
 mod fix;
 pub mod frames;
 pub mod framing;
+mod gbt32960;
 mod http2;
 mod iec104;
 mod irc;
+mod iscsi;
 mod kafka;
 mod ldp;
+mod mars;
+mod mongodb;
 mod mqtt;
 mod msdp;
 mod mysql;
 mod nats;
 mod openflow;
+mod openwire;
+mod postgresql;
+mod rocketmq;
 mod rsocket;
+mod sccp;
 mod smb;
 mod smpp;
+mod someip;
 #[cfg(test)]
 mod testing;
 mod yamux;
@@ -141,6 +152,17 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "rsocket", recognise: rsocket::recognise },
     Protocol { name: "yamux", recognise: yamux::recognise },
     Protocol { name: "openflow", recognise: openflow::recognise },
+    Protocol { name: "gbt32960", recognise: gbt32960::recognise },
+    Protocol { name: "rocketmq", recognise: rocketmq::recognise },
+    Protocol { name: "openwire", recognise: openwire::recognise },
+    Protocol { name: "mars", recognise: mars::recognise },
+    Protocol { name: "someip", recognise: someip::recognise },
+    Protocol { name: "mongodb", recognise: mongodb::recognise },
+    Protocol { name: "postgresql", recognise: postgresql::recognise },
+    Protocol { name: "iscsi", recognise: iscsi::recognise },
+    Protocol { name: "erlang", recognise: erlang::recognise },
+    Protocol { name: "bittorrent", recognise: bittorrent::recognise },
+    Protocol { name: "sccp", recognise: sccp::recognise },
     Protocol { name: "mysql", recognise: mysql::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
     Protocol { name: "nats", recognise: nats::recognise },
