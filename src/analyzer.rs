@@ -1,10 +1,18 @@
 //! The core: packets in, events out. It reads no clock and does no I/O; time arrives with the packets, and
 //! [`Analyzer::advance`] tells a quiet live capture that time has passed.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
 use crate::decode::Decoder;
-use crate::event::Event;
-use crate::packet::{Decoded, Endpoint, Frame, Skip, Time};
-use crate::summary::FlowSummary;
+use crate::event::{Event, EventKind};
+use crate::flow::connection::{Connection, Known};
+use crate::flow::table::{self, Table};
+use crate::liveness::heartbeat::Heard;
+use crate::liveness::{Out, verdict};
+use crate::packet::{Address, Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
+use crate::summary::{FlowSummary, Side};
+use crate::watch::Watched;
 
 /// Receives the events of all flows as they become sure.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;
@@ -60,28 +68,49 @@ pub struct Analyzer {
     options: Options,
     decoder: Decoder,
     analysis: Analysis,
+    flows: Flows,
+}
+
+/// All flows and what falls due on them.
+#[derive(Default)]
+struct Flows {
+    table: Table<Watched>,
+    /// When to look at which flow again, at most one entry a flow.
+    due: BinaryHeap<Reverse<(Time, usize)>>,
+    /// Reused between segments.
+    heard: Vec<Heard>,
 }
 
 impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Analyzer { options, decoder: Decoder::default(), analysis: Analysis::default() }
+        Analyzer { options, decoder: Decoder::default(), analysis: Analysis::default(), flows: Flows::default() }
     }
 
     /// Takes the next frame.
-    pub fn frame(&mut self, frame: &Frame<'_>, _sink: &mut Sink<'_>) {
+    pub fn frame(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
         let a = &mut self.analysis;
         a.packets += 1;
         a.bytes += u64::from(frame.wire_len);
         a.first_packet.get_or_insert(frame.time);
-        a.last_packet = Some(frame.time);
+        // A clock that stepped back must not make the capture end before its verdicts.
+        a.last_packet = a.last_packet.max(Some(frame.time));
+        self.flows.fall_due(frame.time, sink);
+        let wanted = |a: &Endpoint, b: &Endpoint| self.options.filter.as_ref().is_none_or(|keep| keep(a, b));
         match self.decoder.decode(frame) {
             Decoded::Segment(segment) => {
                 a.tcp_segments += 1;
-                let _kept = self.options.filter.as_ref().is_none_or(|keep| keep(&segment.src, &segment.dst));
+                if wanted(&segment.src, &segment.dst) && !self.flows.segment(&segment, sink) {
+                    a.skipped.duplicates += 1;
+                }
             }
-            Decoded::Icmp(_) => a.skipped.not_tcp += 1,
+            Decoded::Icmp(error) => {
+                a.skipped.not_tcp += 1;
+                if wanted(&error.src, &error.dst) {
+                    self.flows.icmp(&error);
+                }
+            }
             Decoded::Skipped(Skip::NotTcp) => a.skipped.not_tcp += 1,
             Decoded::Skipped(Skip::Malformed) => a.skipped.malformed += 1,
             Decoded::Skipped(Skip::Truncated) => a.skipped.truncated += 1,
@@ -90,10 +119,156 @@ impl Analyzer {
     }
 
     /// Time has passed without a frame: verdicts that fall due by `now` are told.
-    pub fn advance(&mut self, _now: Time, _sink: &mut Sink<'_>) {}
+    pub fn advance(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.flows.fall_due(now, sink);
+    }
 
     /// The capture ended; `now` is its last moment where that is later than the last frame.
-    pub fn finish(self, _now: Option<Time>, _sink: &mut Sink<'_>) -> Analysis {
-        self.analysis
+    pub fn finish(self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
+        let mut analysis = self.analysis;
+        let Some(end) = analysis.last_packet.max(now) else { return analysis };
+        analysis.flows = self.flows.finish(end, sink);
+        analysis
     }
+}
+
+impl Flows {
+    /// Takes a segment; false if it is a copy of one taken before.
+    fn segment(&mut self, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
+        let hash = table::hash(&s.src, &s.dst);
+        let mut number = self.table.find(hash, &s.src, &s.dst);
+        if let Some(known) = number
+            && (s.flags.syn() || self.table.get(known).reopening())
+        {
+            match self.table.get_mut(known).reopens(s) {
+                Reopening::No => {}
+                Reopening::Waits => return true,
+                Reopening::Yes(first) => {
+                    let first = first.unwrap_or(*s);
+                    self.close(known, first.time, sink);
+                    let opened = self.open(hash, &first, sink);
+                    if first.frame != s.frame {
+                        self.take(opened, &first, sink);
+                    }
+                    number = Some(opened);
+                }
+            }
+        }
+        let number = number.unwrap_or_else(|| self.open(hash, s, sink));
+        self.take(number, s, sink)
+    }
+
+    fn open(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
+        let id = self.table.len() as u64 + 1;
+        let conn = Connection::new(s);
+        let ends = conn.ends;
+        let kind = EventKind::FlowStart { ends };
+        sink(&Event { time: s.time, frame: Some(s.frame), flow: id, from: Some(conn.side(s)), kind });
+        self.table.insert(hash, Watched::new(id, conn))
+    }
+
+    fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
+        let watched = self.table.get_mut(number);
+        let mut out = Out { flow: watched.id, sink, suspicious: false };
+        let taken = watched.segment(s, &mut self.heard, &mut out);
+        if out.suspicious
+            && let Some(due) = watched.schedule()
+        {
+            self.due.push(Reverse((due, number)));
+        }
+        taken
+    }
+
+    fn icmp(&mut self, e: &IcmpError) {
+        let hash = table::hash(&e.src, &e.dst);
+        if e.unreachable()
+            && let Some(number) = self.table.find(hash, &e.src, &e.dst)
+        {
+            self.table.get_mut(number).icmp(e);
+        }
+    }
+
+    /// Looks again at the flows whose time has come.
+    fn fall_due(&mut self, now: Time, sink: &mut Sink<'_>) {
+        while let Some(&Reverse((due, number))) = self.due.peek() {
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            let watched = self.table.get_mut(number);
+            let mut out = Out { flow: watched.id, sink, suspicious: false };
+            if let Some(again) = watched.fall_due(now, &mut out) {
+                self.due.push(Reverse((again, number)));
+            }
+        }
+    }
+
+    /// A new connection has taken the flow's ends.
+    fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
+        let watched = self.table.get_mut(number);
+        let mut out = Out { flow: watched.id, sink, suspicious: false };
+        watched.finish(now, &mut out);
+    }
+
+    fn finish(self, end: Time, sink: &mut Sink<'_>) -> Vec<FlowSummary> {
+        let mut flows = Vec::with_capacity(self.table.len());
+        let mut contexts = Vec::new();
+        for mut watched in self.table.into_flows() {
+            let mut out = Out { flow: watched.id, sink, suspicious: false };
+            watched.finish(end, &mut out);
+            let (summary, context) = watched.summary(end);
+            flows.push(summary);
+            contexts.push(context);
+        }
+        find_replacements(&mut flows);
+        for (flow, context) in flows.iter_mut().zip(&contexts) {
+            verdict::conclude(flow, context);
+        }
+        flows
+    }
+}
+
+/// What a segment means for the flow that its ends belong to so far.
+pub enum Reopening<'a> {
+    /// It belongs to that flow.
+    No,
+    /// It may begin a new connection: its answer will tell.
+    Waits,
+    /// It belongs to a new connection, which began with the given SYN, or with this segment.
+    Yes(Option<Segment<'a>>),
+}
+
+/// For each flow that ended by a death: the connection that the same client made to the same server afterwards.
+fn find_replacements(flows: &mut [FlowSummary]) {
+    let mut wanted: HashMap<(Address, Endpoint), Vec<(Time, u64)>> = HashMap::new();
+    let key = |f: &FlowSummary| (f.ends[Side::Client].address, f.ends[Side::Server]);
+    for f in flows.iter().filter(|f| !f.deaths.is_empty()) {
+        wanted.entry(key(f)).or_default();
+    }
+    if wanted.is_empty() {
+        return;
+    }
+    for f in flows.iter().filter(|f| f.handshake == crate::summary::Handshake::Full) {
+        if let Some(starts) = wanted.get_mut(&key(f)) {
+            starts.push((f.first, f.id));
+        }
+    }
+    for f in flows.iter_mut().filter(|f| !f.deaths.is_empty()) {
+        let Some(starts) = wanted.get(&key(f)) else { continue };
+        let (id, last) = (f.id, f.first);
+        for d in &mut f.deaths {
+            let after = starts.iter().find(|(start, other)| *other != id && *start > d.last_heard && *start > last);
+            if let Some((start, other)) = after {
+                d.recovered_as = Some(*other);
+                d.outage = Some(start.since(d.last_heard));
+            }
+        }
+    }
+}
+
+/// Whether a connection's ends may be used again: both sides closed, or one reset.
+#[must_use]
+pub fn over(c: &Connection) -> bool {
+    let half = &c.half.0;
+    half.iter().any(|h| h.known.has(Known::RESET)) || half.iter().all(|h| h.known.has(Known::FIN))
 }

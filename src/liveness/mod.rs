@@ -1,5 +1,480 @@
 //! What the packets of a flow mean: who watches whom, who gave up on whom.
 
+pub mod death;
 pub mod findings;
 pub mod heartbeat;
+pub mod keepalive;
+pub mod settings;
 pub mod verdict;
+pub mod window;
+
+use crate::event::{Event, EventKind};
+use crate::flow::connection::{Connection, Known, Shape};
+use crate::flow::sequence::before;
+use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
+use crate::summary::{Basis, Both, Death, Mechanism, Side};
+use heartbeat::{Heard, Heartbeats};
+use keepalive::{ANSWER, Candidate, Kind, Probes};
+use verdict::{Break, Sign};
+use window::{Run, WindowProbes};
+
+/// Candidates kept while nothing proves or refutes them; the first ones are kept, as the first dates the beginning.
+const MAX_CANDIDATES: usize = 16;
+/// Identical, unsolicited acknowledgments that prove probes by exclusion: a third one has no other reason to be sent.
+const PROOF_BY_EXCLUSION: usize = 3;
+/// Unsolicited acknowledgments closer together than this may be duplicates on account of lost or reordered data.
+const UNSOLICITED: Nanos = SECOND * 9 / 10;
+
+/// A stretch of resends of the same bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resends {
+    /// How many.
+    pub count: u32,
+    /// When the bytes were first sent.
+    pub sent: Time,
+    /// The first resend's frame.
+    pub first_frame: u64,
+    /// The last resend.
+    pub last: Time,
+    /// Its frame.
+    pub last_frame: u64,
+    /// Gap before the last.
+    pub gap: Nanos,
+    /// Gap before that.
+    pub gap_before: Nanos,
+}
+
+/// ICMP errors that told a side that its peer cannot be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Unreachable {
+    /// The first's frame.
+    pub first_frame: u64,
+    /// The last.
+    pub last: Time,
+    /// Its frame.
+    pub last_frame: u64,
+}
+
+/// What few flows have.
+#[derive(Default)]
+struct Rare {
+    candidates: Both<Vec<Candidate>>,
+    window: Both<WindowProbes>,
+    resends: Both<Resends>,
+    unreachable: Both<Option<Unreachable>>,
+    deaths: Vec<Death>,
+}
+
+/// The watch over one flow.
+#[derive(Default)]
+pub struct Liveness {
+    probes: Both<Option<Box<Probes>>>,
+    rare: Option<Box<Rare>>,
+    heartbeats: Option<Box<Heartbeats>>,
+}
+
+/// Where a flow's events go.
+pub struct Out<'a> {
+    /// The flow's id.
+    pub flow: u64,
+    /// The receiver.
+    pub sink: &'a mut (dyn FnMut(&Event) + 'a),
+    /// Set when a verdict may fall due without a packet.
+    pub suspicious: bool,
+}
+
+impl Out<'_> {
+    /// Tells one event.
+    pub fn tell(&mut self, time: Time, frame: Option<u64>, from: Option<Side>, kind: EventKind) {
+        (self.sink)(&Event { time, frame, flow: self.flow, from, kind });
+    }
+}
+
+/// What is decided of a segment before the state moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    kind: Option<Kind>,
+    /// An empty segment that nothing called for.
+    unsolicited: bool,
+    /// The last real segment of either side before this one.
+    since: Time,
+    /// Whether anything but probes and their answers passed since the sender's last probe.
+    data_since: bool,
+}
+
+impl Judged {
+    /// Whether it counts as a probe for the connection's state.
+    #[must_use]
+    pub fn probe(&self, shape: Shape) -> bool {
+        matches!(self.kind, Some(Kind::Keepalive | Kind::AtClosedWindow)) || shape == Shape::NewByteAtClosedWindow
+    }
+}
+
+impl Liveness {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The heartbeats, made on first use.
+    pub fn heartbeats(&mut self, c: &Connection) -> &mut Heartbeats {
+        self.heartbeats.get_or_insert_with(|| {
+            let ports = Both([c.ends[Side::Client].port, c.ends[Side::Server].port]);
+            Box::new(Heartbeats::new(ports, c.half[Side::Client].known.has(Known::SYN)))
+        })
+    }
+
+    /// The heartbeats, if any payload was followed.
+    #[must_use]
+    pub fn known_heartbeats(&self) -> Option<&Heartbeats> {
+        self.heartbeats.as_deref()
+    }
+
+    /// Probes that `side` sent.
+    #[must_use]
+    pub fn probes(&self, side: Side) -> Option<&Probes> {
+        self.probes[side].as_deref()
+    }
+
+    /// Window probes that `side` sent.
+    #[must_use]
+    pub fn window_probes(&self, side: Side) -> u64 {
+        self.rare.as_ref().map_or(0, |r| u64::from(r.window[side].sent))
+    }
+
+    /// Deaths so far.
+    #[must_use]
+    pub fn deaths(&self) -> &[Death] {
+        self.rare.as_ref().map_or(&[], |r| &r.deaths)
+    }
+
+    /// The latest stretch of resends by `side`.
+    #[must_use]
+    pub fn resends(&self, side: Side) -> Option<&Resends> {
+        self.rare.as_ref().map(|r| &r.resends[side]).filter(|r| r.count > 0)
+    }
+
+    /// Adds a death, unless this side has noticed already; a verdict replaces a suspicion.
+    pub fn add_death(&mut self, death: Death, out: &mut Out<'_>) {
+        let deaths = &mut self.rare().deaths;
+        if deaths.iter().any(|d| d.detected_by == death.detected_by) {
+            return;
+        }
+        let (time, frame) = match death.basis {
+            Basis::Observed => (death.detected_at, death.evidence.last().copied()),
+            Basis::Inferred | Basis::CaptureEnded => (death.detected_at, None),
+        };
+        if death.mechanism == Mechanism::KeepaliveTimeout
+            && death.basis != Basis::CaptureEnded
+            && let Some(probes) = death.detected_by.and_then(|by| self.probes[by].as_mut())
+        {
+            probes.count = Some(probes.run);
+        }
+        let time = time.unwrap_or(death.last_heard);
+        out.tell(time, frame, death.detected_by, EventKind::PeerDead(Box::new(death.clone())));
+        self.rare().deaths.push(death);
+    }
+
+    /// Looks at a segment before [`Connection::apply`].
+    pub fn before(
+        &mut self,
+        c: &mut Connection,
+        from: Side,
+        s: &Segment<'_>,
+        shape: Shape,
+        out: &mut Out<'_>,
+    ) -> Judged {
+        self.settle_guess(c, from, s, shape, out);
+        self.closing(c, from, s, shape, out);
+        let (me, peer) = (&c.half[from], &c.half[from.peer()]);
+        let unsolicited = shape == Shape::Ack
+            && (me.packets == 0
+                || (s.ack == me.acked && u32::from(s.window) << me.scale == me.window && peer.last <= me.last));
+        let since_probe = self.probes[from].as_ref().map(|p| p.last);
+        Judged {
+            kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s)),
+            unsolicited,
+            since: me.last_data.max(peer.last_real),
+            data_since: since_probe.is_none_or(|t| me.last_data > t || peer.last_data > t),
+        }
+    }
+
+    /// A FIN or a reset: did its sender give up on its peer, or learn that the peer knows it no more?
+    fn closing(&mut self, c: &Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {
+        let death = if shape == Shape::Reset {
+            death::on_reset(c, self, from, s)
+        } else if s.flags.fin() {
+            let again = s.payload_len > 0 && before(s.seq, c.half[from].nxt);
+            let behind = self.resends(from).map(|r| r.last).filter(|_| again);
+            death::on_fin(c, self, from, s, behind)
+        } else {
+            None
+        };
+        if let Some(death) = death {
+            self.add_death(death, out);
+        }
+    }
+
+    /// When silence will have lasted long enough for a verdict, if nothing comes before.
+    #[must_use]
+    pub fn due(&self, c: &Connection) -> Option<Time> {
+        let told = |side: Side| self.deaths().iter().any(|d| d.detected_by == Some(side));
+        Side::BOTH.into_iter().filter(|side| !told(*side)).filter_map(|side| death::due(c, self, side)).min()
+    }
+
+    /// How the flow broke, where a side got no answer ever again.
+    #[must_use]
+    pub fn silent_break(&self, c: &Connection) -> Option<Break> {
+        self.deaths().iter().find_map(|d| {
+            let by = d.detected_by.filter(|_| d.basis != Basis::Observed)?;
+            let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(|p| p.run_start))?;
+            let silence = asked.since(d.last_heard).max(0);
+            let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
+            Some(Break { silence, payload_silence, sign: Sign::Silence, by })
+        })
+    }
+
+    /// Time has come to `now` without a packet; at the capture's end (`ended`) what is being tried is told too.
+    pub fn by_silence(&mut self, c: &Connection, now: Time, ended: bool, out: &mut Out<'_>) {
+        if self.rare.is_none() && self.probes.0.iter().all(Option::is_none) {
+            return;
+        }
+        for side in Side::BOTH {
+            if let Some(death) = death::by_silence(c, self, side, now, ended) {
+                self.add_death(death, out);
+            }
+        }
+    }
+
+    /// Settles what an empty segment at an unknown place was, now that something names the place.
+    fn settle_guess(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {
+        if self.rare.is_none() {
+            return;
+        }
+        // The peer acknowledges one byte more, or the side itself goes on one byte further.
+        for (side, names) in [(from.peer(), s.flags.ack().then_some(s.ack)), (from, Some(s.seq))] {
+            let half = &c.half[side];
+            let Some(place) = names.filter(|_| half.known.has(Known::GUESS)) else { continue };
+            let further = place == half.nxt.wrapping_add(1);
+            let own_ack = side == from && matches!(shape, Shape::Ack | Shape::Stale | Shape::Below);
+            if further && (!own_ack || shape == Shape::Ack) {
+                c.settle_guess(side, place);
+                self.confirm_candidates(c, side, out);
+            } else if place != half.nxt || (side != from || s.payload_len > 0) {
+                self.rare().candidates[side].clear();
+            }
+        }
+    }
+
+    fn confirm_candidates(&mut self, c: &Connection, side: Side, out: &mut Out<'_>) {
+        for p in std::mem::take(&mut self.rare().candidates[side]) {
+            self.keepalive_probe(c, side, p, None, false, out);
+        }
+    }
+
+    fn keepalive_probe(
+        &mut self,
+        c: &Connection,
+        from: Side,
+        p: Candidate,
+        heard: Option<Time>,
+        data_since: bool,
+        out: &mut Out<'_>,
+    ) {
+        self.answer_by_data(c, from, out);
+        let probes = self.probes[from].get_or_insert_with(|| Box::new(Probes::new(p.time)));
+        probes.probe(p, heard, data_since);
+        out.tell(p.time, Some(p.frame), Some(from), EventKind::KeepaliveProbe { probe_len: p.len });
+        if let Some((time, frame)) = p.answer {
+            let rtt = probes.answer(time);
+            out.tell(time, Some(frame), Some(from.peer()), EventKind::KeepaliveAck { rtt });
+        } else if probes.run >= 2 {
+            out.suspicious = true;
+        }
+    }
+
+    /// The peer sent data where an answer was due, and no plain acknowledgment followed: the data was the answer.
+    fn answer_by_data(&mut self, _c: &Connection, prober: Side, out: &mut Out<'_>) {
+        if let Some(probes) = &mut self.probes[prober]
+            && let Some((time, frame)) = probes.answered_by_data
+            && probes.outstanding
+        {
+            let rtt = probes.answer(time);
+            out.tell(time, Some(frame), Some(prober.peer()), EventKind::KeepaliveAck { rtt });
+        }
+    }
+
+    /// Looks at a segment after [`Connection::apply`]; `fills` when it brought bytes that the capture had missed so far.
+    pub fn after(
+        &mut self,
+        c: &mut Connection,
+        from: Side,
+        s: &Segment<'_>,
+        shape: Shape,
+        judged: Judged,
+        fills: bool,
+        out: &mut Out<'_>,
+    ) {
+        match (shape, judged.kind) {
+            (Shape::Below, Some(Kind::Keepalive)) => {
+                let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
+                self.keepalive_probe(c, from, p, c.last_heard(from), judged.data_since, out);
+            }
+            (Shape::Below, Some(Kind::AtClosedWindow)) => self.at_closed_window(c, from, s, judged, false, out),
+            (Shape::NewByteAtClosedWindow, _) => self.at_closed_window(c, from, s, judged, true, out),
+            (Shape::Below, Some(Kind::Resend)) | (Shape::Resend, _) if !fills => self.resend(c, from, s, out),
+            (Shape::Ack, _) => self.acknowledgment(c, from, s, judged, out),
+            (Shape::Data { .. }, _) => {
+                self.end_window_run(c, from, out);
+                if let Some(probes) = &mut self.probes[from.peer()]
+                    && probes.outstanding
+                    && probes.answered_by_data.is_none()
+                    && s.ack == c.half[from.peer()].nxt
+                    && s.time.since(probes.last) <= ANSWER
+                {
+                    probes.answered_by_data = Some((s.time, s.frame));
+                }
+            }
+            _ => {}
+        }
+        // A window that opened ends the run of probes at it.
+        if self.rare.is_some() && s.flags.ack() && !c.window_closed(from) {
+            self.end_window_run(c, from.peer(), out);
+        }
+    }
+
+    fn acknowledgment(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
+        let prober = from.peer();
+        let all = s.ack == c.half[prober].nxt;
+        if let Some(probes) = &mut self.probes[prober]
+            && probes.outstanding
+            && all
+            && s.time.since(probes.last) <= ANSWER
+        {
+            let rtt = probes.answer(s.time);
+            out.tell(s.time, Some(s.frame), Some(from), EventKind::KeepaliveAck { rtt });
+        }
+        if let Some(rare) = &mut self.rare {
+            let window = &mut rare.window[prober];
+            if window.outstanding {
+                window.outstanding = false;
+                window.unanswered = 0;
+                if let Some(last) = window.waiting.last_mut() {
+                    last.answer = Some((s.time, s.frame));
+                } else {
+                    out.tell(s.time, Some(s.frame), Some(from), EventKind::ZeroWindowAck);
+                }
+            }
+        }
+        if c.half[from].known.has(Known::GUESS) {
+            self.candidate(c, from, s, judged, out);
+        }
+    }
+
+    /// An empty segment of a side whose SND.NXT nothing has named yet.
+    fn candidate(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
+        let candidates = &mut self.rare().candidates[from];
+        let apart = candidates.last().is_none_or(|p| s.time.since(p.time) >= UNSOLICITED);
+        if !judged.unsolicited || !apart {
+            candidates.clear();
+        }
+        if candidates.len() < MAX_CANDIDATES {
+            candidates.push(Candidate { time: s.time, frame: s.frame, len: 0, answer: None });
+        }
+        if candidates.len() >= PROOF_BY_EXCLUSION {
+            c.settle_guess(from, s.seq.wrapping_add(1));
+            self.confirm_candidates(c, from, out);
+        }
+    }
+
+    fn at_closed_window(
+        &mut self,
+        c: &Connection,
+        from: Side,
+        s: &Segment<'_>,
+        judged: Judged,
+        new_byte: bool,
+        out: &mut Out<'_>,
+    ) {
+        let idle = self.probes[from].as_ref().and_then(|p| p.summary().idle_s).map(crate::packet::nanos);
+        let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
+        let window = &mut self.rare().window[from];
+        match window.probe(p, new_byte, judged.since, idle) {
+            Run::Undecided => {}
+            Run::Window => {
+                out.suspicious |= window.unanswered >= death::SUSPICIOUS;
+                let waiting = std::mem::take(&mut window.waiting);
+                window.sent += waiting.len() as u32;
+                tell_window_probes(&waiting, from, out);
+            }
+            Run::Keepalive => {
+                for p in std::mem::take(&mut window.waiting) {
+                    self.keepalive_probe(
+                        c,
+                        from,
+                        p,
+                        c.last_heard(from).filter(|h| *h < p.time),
+                        judged.data_since,
+                        out,
+                    );
+                }
+            }
+        }
+    }
+
+    fn end_window_run(&mut self, _c: &Connection, prober: Side, out: &mut Out<'_>) {
+        if let Some(rare) = &mut self.rare {
+            let waiting = rare.window[prober].end_run();
+            tell_window_probes(&waiting, prober, out);
+        }
+    }
+
+    fn resend(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, out: &mut Out<'_>) {
+        c.half[from].retransmissions += 1;
+        out.tell(s.time, Some(s.frame), Some(from), EventKind::Retransmission);
+        let flight = c.half[from].flight;
+        let resends = &mut self.rare().resends[from];
+        if resends.sent != flight || resends.count == 0 {
+            *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
+        }
+        if resends.count == 0 {
+            resends.first_frame = s.frame;
+        }
+        resends.count += 1;
+        resends.gap_before = resends.gap;
+        resends.gap = s.time.since(resends.last);
+        resends.last = s.time;
+        resends.last_frame = s.frame;
+        out.suspicious |= resends.count >= death::SUSPICIOUS;
+    }
+
+    /// An ICMP error about a segment that `told` had sent.
+    pub fn icmp(&mut self, told: Side, e: &IcmpError) {
+        let known = &mut self.rare().unreachable[told];
+        let first_frame = known.map_or(e.frame, |k| k.first_frame);
+        *known = Some(Unreachable { first_frame, last: e.time, last_frame: e.frame });
+    }
+
+    /// Tells what the heartbeat detector heard.
+    pub fn tell_heard(heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+        for h in heard.drain(..) {
+            out.tell(h.time, h.frame, Some(h.from), h.kind);
+        }
+    }
+
+    /// The capture ended, or the flow's ends were taken by a new connection: what was undecided is decided.
+    pub fn settle(&mut self, c: &Connection, out: &mut Out<'_>) {
+        for side in Side::BOTH {
+            self.end_window_run(c, side, out);
+            self.answer_by_data(c, side, out);
+        }
+    }
+}
+
+fn tell_window_probes(probes: &[Candidate], from: Side, out: &mut Out<'_>) {
+    for p in probes {
+        out.tell(p.time, Some(p.frame), Some(from), EventKind::ZeroWindowProbe);
+        if let Some((time, frame)) = p.answer {
+            out.tell(time, Some(frame), Some(from.peer()), EventKind::ZeroWindowAck);
+        }
+    }
+}

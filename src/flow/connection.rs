@@ -1,0 +1,479 @@
+//! The state of one TCP connection as an onlooker can know it (RFC 9293 §3.3 for the names, RFC 7323 for timestamps).
+//!
+//! [`Connection::shape`] says what a segment is in sequence space, from the state before it; [`Connection::apply`] then
+//! moves the state on. Between the two, the detectors look at both.
+
+use super::duplicates::Recent;
+use super::sequence::{after, before, distance};
+use crate::packet::{Endpoint, Nanos, SECOND, Segment, Time};
+use crate::summary::{Both, Handshake, Side};
+
+/// What a segment is in its sender's sequence space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A SYN or SYN-ACK.
+    Syn,
+    /// Carries bytes or a FIN beyond SND.NXT; `missing` bytes between were not captured (yet).
+    Data {
+        /// Bytes between SND.NXT and the segment.
+        missing: u32,
+    },
+    /// Carries only bytes that were sent before, as far as SND.NXT tells; some may fill a hole of the capture.
+    Resend,
+    /// Empty, at SND.NXT (or where nothing is known yet).
+    Ack,
+    /// Empty or one byte, below what its sender has sent and its peer has acknowledged or may have: a probe or a look-alike.
+    Below,
+    /// One new byte although the peer's window is closed (RFC 9293 §3.8.6.1).
+    NewByteAtClosedWindow,
+    /// Empty and older than the state: reordered.
+    Stale,
+    /// A reset.
+    Reset,
+}
+
+/// What is known of one half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known(u16);
+
+#[allow(missing_docs)]
+impl Known {
+    /// SND.NXT, from a SYN, data, or the peer's acknowledgment.
+    pub const NXT: u16 = 1;
+    /// SND.NXT may be one more than `nxt`: all that was seen is empty segments, any of which may have been a probe.
+    pub const GUESS: u16 = 1 << 1;
+    /// SND.UNA: the peer acknowledged something.
+    pub const UNA: u16 = 1 << 2;
+    /// Its window.
+    pub const WINDOW: u16 = 1 << 3;
+    pub const SYN: u16 = 1 << 4;
+    pub const FIN: u16 = 1 << 5;
+    /// Its segments carry timestamps.
+    pub const TIMESTAMPS: u16 = 1 << 6;
+    /// `last_byte` is the last byte before `nxt`.
+    pub const LAST_BYTE: u16 = 1 << 7;
+    /// The last advance of SND.NXT was a single byte (or a FIN) that a reordered acknowledgment could trail.
+    pub const SINGLE: u16 = 1 << 8;
+    /// It sent payload.
+    pub const PAYLOAD: u16 = 1 << 9;
+    /// It offered window scaling in its SYN.
+    pub const SCALE: u16 = 1 << 10;
+    /// It reset the connection.
+    pub const RESET: u16 = 1 << 11;
+    /// `unechoed` holds a segment.
+    pub const UNECHOED: u16 = 1 << 12;
+
+    #[inline]
+    #[must_use]
+    pub fn has(self, bit: u16) -> bool {
+        self.0 & bit != 0
+    }
+    #[inline]
+    pub fn set(&mut self, bit: u16) {
+        self.0 |= bit;
+    }
+    #[inline]
+    pub fn clear(&mut self, bit: u16) {
+        self.0 &= !bit;
+    }
+}
+
+/// What one side sent, and what its peer acknowledged of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Half {
+    /// SND.NXT: one past the highest byte sent.
+    pub nxt: u32,
+    /// SND.UNA: the highest acknowledgment that the peer sent.
+    pub una: u32,
+    /// The sequence number of its SYN.
+    pub isn: u32,
+    /// The highest acknowledgment that this side sent.
+    pub acked: u32,
+    /// The receive window it last advertised, scaled where the scale is known.
+    pub window: u32,
+    /// Its latest TSval.
+    pub tsval: u32,
+    /// Its latest TSecr.
+    pub tsecr: u32,
+    /// TSval of the first segment since the peer's echo moved.
+    pub unechoed_tsval: u32,
+    /// Segments it sent.
+    pub packets: u32,
+    /// Those that carried bytes sent before.
+    pub retransmissions: u32,
+    /// What is known.
+    pub known: Known,
+    /// Window scale shift.
+    pub scale: u8,
+    /// Time to live of its latest segment.
+    pub ttl: u8,
+    /// The last byte before `nxt`.
+    pub last_byte: u8,
+    /// Payload bytes, each counted once.
+    pub bytes: u64,
+    /// Its last segment.
+    pub last: Time,
+    /// Its last segment that the peer's stack takes note of: not a probe (those are out of window and dropped unread).
+    pub last_real: Time,
+    /// Its last new byte, SYN or FIN.
+    pub last_data: Time,
+    /// The longest time between two of its segments with new payload.
+    pub longest_payload_gap: Nanos,
+    /// The last segment of the peer that this side is known to have received: by its timestamp's echo.
+    pub heard: Time,
+    /// When the first segment since the peer's echo moved was sent.
+    pub unechoed: Time,
+    /// When the oldest byte in flight was sent (or last progressed).
+    pub flight: Time,
+}
+
+impl Half {
+    /// Whether bytes were sent that the peer is not known to have acknowledged.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        self.known.has(Known::UNA) && self.known.has(Known::NXT) && after(self.nxt, self.una)
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The two ends.
+    pub ends: Both<Endpoint>,
+    /// What each side sent.
+    pub half: Both<Half>,
+    /// The last segments, to know copies by.
+    pub recent: Recent,
+    /// Its first segment.
+    pub first: Time,
+    /// Its first frame.
+    pub first_frame: u64,
+    /// Longest time without any segment so far.
+    pub longest_silence: Nanos,
+    /// Longest time without payload so far.
+    pub longest_payload_silence: Nanos,
+    /// Round-trip time: of the handshake, else the least from a byte to its acknowledgment; 0 while unknown.
+    pub rtt: Nanos,
+    /// How much of the handshake was seen.
+    pub handshake: Handshake,
+}
+
+/// An acknowledgment this far beyond SND.NXT is nonsense rather than a capture gap: windows end at 1 GiB (RFC 7323 §2.3).
+const PLAUSIBLE: i32 = 1 << 30;
+
+impl Connection {
+    /// A connection whose first segment is `s`.
+    #[must_use]
+    pub fn new(s: &Segment<'_>) -> Self {
+        let from_client = if s.flags.syn() {
+            !s.flags.ack()
+        } else {
+            // With no SYN: the lower port is more likely to have listened; ephemeral ports are high (RFC 6335 §6).
+            s.src.port > s.dst.port || (s.src.port == s.dst.port && s.src.address > s.dst.address)
+        };
+        let ends = if from_client { [s.src, s.dst] } else { [s.dst, s.src] };
+        Connection {
+            ends: Both(ends),
+            half: Both::default(),
+            recent: Recent::default(),
+            first: s.time,
+            first_frame: s.frame,
+            longest_silence: 0,
+            longest_payload_silence: 0,
+            rtt: 0,
+            handshake: Handshake::None,
+        }
+    }
+
+    /// The side that sent `s`.
+    #[inline]
+    #[must_use]
+    pub fn side(&self, s: &Segment<'_>) -> Side {
+        if s.src == self.ends[Side::Client] { Side::Client } else { Side::Server }
+    }
+
+    /// The time of the last segment.
+    #[must_use]
+    pub fn last(&self) -> Time {
+        self.half[Side::Client].last.max(self.half[Side::Server].last)
+    }
+
+    /// The time of the last payload, or of the first segment.
+    #[must_use]
+    pub fn last_payload(&self) -> Time {
+        let of = |side| if self.half[side].known.has(Known::PAYLOAD) { self.half[side].last_data } else { self.first };
+        of(Side::Client).max(of(Side::Server))
+    }
+
+    /// The last segment of `of`'s peer that `of` can have received, as far as the capture tells: the echo of its
+    /// timestamp decides, and without timestamps every segment counts.
+    #[must_use]
+    pub fn last_heard(&self, of: Side) -> Option<Time> {
+        let (me, peer) = (&self.half[of], &self.half[of.peer()]);
+        if peer.packets == 0 {
+            None
+        } else if me.known.has(Known::TIMESTAMPS) && peer.known.has(Known::TIMESTAMPS) && me.heard != Time::default() {
+            Some(me.heard)
+        } else {
+            Some(peer.last_real).filter(|t| *t != Time::default())
+        }
+    }
+
+    /// Whether `side`'s latest window is known to be zero.
+    #[must_use]
+    pub fn window_closed(&self, side: Side) -> bool {
+        let half = &self.half[side];
+        half.known.has(Known::WINDOW) && half.window == 0
+    }
+
+    /// What `s` is in its sender's sequence space, judged by the state before it.
+    #[must_use]
+    pub fn shape(&self, from: Side, s: &Segment<'_>) -> Shape {
+        if s.flags.rst() {
+            return Shape::Reset;
+        }
+        if s.flags.syn() {
+            return Shape::Syn;
+        }
+        let me = &self.half[from];
+        let fin = u32::from(s.flags.fin());
+        let len = s.payload_len + fin;
+        if !me.known.has(Known::NXT) {
+            return if len == 0 { Shape::Ack } else { Shape::Data { missing: 0 } };
+        }
+        let offset = distance(s.seq, me.nxt);
+        if s.payload_len <= 1 && fin == 0 && s.flags.ack() {
+            let below_una = me.known.has(Known::UNA) && s.seq.wrapping_add(1) == me.una;
+            let acknowledged = me.known.has(Known::UNA) && !after(s.seq.wrapping_add(1), me.una);
+            if s.payload_len == 0 {
+                return match offset {
+                    0.. => Shape::Ack,
+                    _ if offset == -1 || below_una => Shape::Below,
+                    _ => Shape::Stale,
+                };
+            }
+            if below_una || (offset == -1 && acknowledged) {
+                return Shape::Below;
+            }
+            if offset == 0 && self.window_closed(from.peer()) {
+                return Shape::NewByteAtClosedWindow;
+            }
+        }
+        if len == 0 {
+            Shape::Stale
+        } else if after(s.seq.wrapping_add(len), me.nxt) {
+            Shape::Data { missing: offset.max(0) as u32 }
+        } else {
+            Shape::Resend
+        }
+    }
+
+    /// Moves the state on by a segment of that shape. `probe` tells that the detectors took it for a probe.
+    pub fn apply(&mut self, from: Side, s: &Segment<'_>, shape: Shape, probe: bool) {
+        self.note_silence(s, shape);
+        self.note_handshake(from, s);
+        let now = s.time;
+        if s.flags.ack() && shape != Shape::Reset {
+            self.acknowledge(from, s);
+        }
+        let me = &mut self.half[from];
+        me.packets = me.packets.wrapping_add(1);
+        me.ttl = s.ttl;
+        me.last = now;
+        if !probe {
+            me.last_real = now;
+        }
+        let fin = u32::from(s.flags.fin());
+        let space = s.payload_len + fin + u32::from(s.flags.syn());
+        let end = s.seq.wrapping_add(space);
+        match shape {
+            Shape::Syn => {
+                if !me.known.has(Known::NXT) {
+                    me.nxt = end;
+                    me.una = s.seq;
+                    me.known.set(Known::NXT | Known::UNA);
+                }
+                if !me.known.has(Known::SYN) {
+                    me.isn = s.seq;
+                    me.flight = now;
+                    me.last_data = now;
+                    me.known.set(Known::SYN);
+                }
+                if let Some(scale) = s.options.window_scale {
+                    me.scale = scale.min(14);
+                    me.known.set(Known::SCALE);
+                }
+            }
+            Shape::Data { .. } => {
+                let advance = if me.known.has(Known::NXT) { end.wrapping_sub(me.nxt) } else { space };
+                me.bytes += u64::from(advance.min(space) - fin.min(advance));
+                if advance == 1 {
+                    me.known.set(Known::SINGLE);
+                } else {
+                    me.known.clear(Known::SINGLE);
+                }
+                if !me.in_flight() && (me.known.has(Known::UNA) || me.flight == Time::default()) {
+                    me.flight = now;
+                }
+                if me.known.has(Known::PAYLOAD) {
+                    me.longest_payload_gap = me.longest_payload_gap.max(now.since(me.last_data));
+                }
+                me.nxt = end;
+                me.last_data = now;
+                me.known.set(Known::NXT);
+                me.known.clear(Known::GUESS | Known::LAST_BYTE);
+                if s.payload_len > 0 {
+                    me.known.set(Known::PAYLOAD);
+                    if let (Some(&byte), true) = (s.payload.last(), s.payload.len() as u32 == s.payload_len) {
+                        me.last_byte = byte;
+                        me.known.set(Known::LAST_BYTE);
+                    }
+                }
+                if fin == 1 {
+                    me.known.set(Known::FIN);
+                    me.known.clear(Known::LAST_BYTE);
+                }
+            }
+            Shape::Resend => {
+                if fin == 1 {
+                    me.known.set(Known::FIN);
+                }
+            }
+            Shape::Ack => {
+                if !me.known.has(Known::NXT) {
+                    me.nxt = s.seq;
+                    me.known.set(Known::NXT | Known::GUESS);
+                } else if after(s.seq, me.nxt) {
+                    // Bytes between were not captured.
+                    me.nxt = s.seq;
+                    me.known.clear(Known::GUESS | Known::LAST_BYTE | Known::SINGLE);
+                }
+            }
+            Shape::Reset => me.known.set(Known::RESET),
+            Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
+        }
+        self.note_window(from, s, shape);
+        self.note_echo(from, s, probe);
+    }
+
+    /// SND.NXT of a side whose empty segments turned out to be probes.
+    pub fn settle_guess(&mut self, side: Side, nxt: u32) {
+        let half = &mut self.half[side];
+        half.nxt = nxt;
+        half.known.clear(Known::GUESS | Known::SINGLE | Known::LAST_BYTE);
+        half.known.set(Known::NXT);
+    }
+
+    fn note_silence(&mut self, s: &Segment<'_>, shape: Shape) {
+        let last = self.last();
+        if last != Time::default() {
+            self.longest_silence = self.longest_silence.max(s.time.since(last));
+        }
+        if s.payload_len > 0 && matches!(shape, Shape::Data { .. } | Shape::Resend) {
+            self.longest_payload_silence = self.longest_payload_silence.max(s.time.since(self.last_payload()));
+        }
+    }
+
+    fn note_handshake(&mut self, from: Side, s: &Segment<'_>) {
+        let flags = s.flags;
+        if flags.syn() && !flags.rst() {
+            if from == Side::Server && self.half[Side::Client].known.has(Known::SYN) && flags.ack() {
+                let syn = self.half[Side::Client].last_data;
+                self.rtt = self.rtt.max(s.time.since(syn)).max(1);
+            }
+            if self.handshake == Handshake::None {
+                self.handshake = Handshake::Partial;
+            }
+        } else if from == Side::Client
+            && self.handshake == Handshake::Partial
+            && flags.ack()
+            && !flags.rst()
+            && self.half.0.iter().all(|h| h.known.has(Known::SYN))
+        {
+            self.handshake = Handshake::Full;
+            let syn_ack = self.half[Side::Server].last_data;
+            self.rtt = self.rtt.max(0).saturating_add(s.time.since(syn_ack).clamp(0, 10 * SECOND)).max(1);
+        }
+    }
+
+    /// The sender acknowledges its peer's bytes.
+    fn acknowledge(&mut self, from: Side, s: &Segment<'_>) {
+        let now = s.time;
+        let me = &mut self.half[from];
+        if !me.known.has(Known::WINDOW) || after(s.ack, me.acked) {
+            me.acked = s.ack;
+        }
+        let full = self.handshake != Handshake::None;
+        let peer = &mut self.half[from.peer()];
+        if !peer.known.has(Known::NXT) {
+            peer.nxt = s.ack;
+            peer.una = s.ack;
+            peer.known.set(Known::NXT | Known::UNA);
+            return;
+        }
+        if after(s.ack, peer.nxt) {
+            if distance(s.ack, peer.nxt) > PLAUSIBLE {
+                return;
+            }
+            // The peer sent more than was captured.
+            peer.nxt = s.ack;
+            peer.known.clear(Known::GUESS | Known::LAST_BYTE | Known::SINGLE);
+        } else if s.ack == peer.nxt {
+            peer.known.clear(Known::GUESS);
+        }
+        if !peer.known.has(Known::UNA) {
+            peer.una = s.ack;
+            peer.known.set(Known::UNA);
+        } else if after(s.ack, peer.una) {
+            if !full && s.ack == peer.nxt && peer.flight != Time::default() {
+                let rtt = now.since(peer.flight).max(1);
+                self.rtt = if self.rtt == 0 { rtt } else { self.rtt.min(rtt) };
+            }
+            peer.una = s.ack;
+            peer.flight = now;
+        }
+    }
+
+    fn note_window(&mut self, from: Side, s: &Segment<'_>, shape: Shape) {
+        let scaled = self.half.0.iter().all(|h| h.known.has(Known::SCALE));
+        let me = &mut self.half[from];
+        if s.flags.ack() && shape != Shape::Reset && !before(s.ack, me.acked) && shape != Shape::Stale {
+            let shift = if scaled && !s.flags.syn() { me.scale } else { 0 };
+            me.window = u32::from(s.window) << shift;
+            me.known.set(Known::WINDOW);
+        }
+    }
+
+    /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received.
+    fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
+        let Some((tsval, tsecr)) = s.options.timestamps else { return };
+        let peer = &self.half[from.peer()];
+        let heard = if !peer.known.has(Known::TIMESTAMPS) || s.flags.syn() && !s.flags.ack() {
+            None
+        } else if !after(peer.tsval, tsecr) {
+            Some(peer.last_real)
+        } else if peer.known.has(Known::UNECHOED) && !after(peer.unechoed_tsval, tsecr) {
+            Some(peer.unechoed)
+        } else {
+            None
+        };
+        if let Some(heard) = heard {
+            let peer = &mut self.half[from.peer()];
+            peer.known.clear(Known::UNECHOED);
+            let me = &mut self.half[from];
+            me.heard = me.heard.max(heard);
+        }
+        let me = &mut self.half[from];
+        me.tsecr = tsecr;
+        me.known.set(Known::TIMESTAMPS);
+        if !probe {
+            me.tsval = tsval;
+            if !me.known.has(Known::UNECHOED) {
+                me.known.set(Known::UNECHOED);
+                me.unechoed = s.time;
+                me.unechoed_tsval = tsval;
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Frames captured twice: the same frame on two interfaces, `-i any`, a mirror port, a routed copy.
+
+use crate::packet::{MILLISECOND, Segment, Time};
+use crate::summary::Side;
+
+/// A copy follows its original within this. Copies come microseconds apart; a slow router or a mirror port may take tens
+/// of milliseconds, while a stack waits 200 ms and more before it resends (RFC 6298 §2.4, Linux TCP_RTO_MIN).
+const COPY_WINDOW: i64 = 100 * MILLISECOND;
+
+/// Segments remembered for one flow: copies may be interleaved with the segments next to them.
+const REMEMBERED: usize = 4;
+
+/// Header fields of a flow's last segments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recent {
+    /// Fingerprint in the upper 24 bits, the way it came (interface, link header, hops) in the lower 8; and the time.
+    seen: [(u32, u32); REMEMBERED],
+    at: u8,
+}
+
+/// Time in units of 65 µs, modulo 2^32 (78 hours).
+fn ticks(time: Time) -> u32 {
+    (time.0 >> 16) as u32
+}
+
+impl Recent {
+    /// Whether this segment is a copy of one of the last; if not, it is remembered.
+    ///
+    /// Segments with an identity (an IPv4 identification, or timestamps on bytes that take sequence space) are copies
+    /// when all headers agree. Others, such as bare acknowledgments over IPv6, must also have come another way.
+    pub fn is_copy(&mut self, from: Side, s: &Segment<'_>) -> bool {
+        const K: u64 = 0x9E37_79B9_7F4A_7C15;
+        let (tsval, tsecr) = s.options.timestamps.unwrap_or_default();
+        let mut h = (u64::from(s.seq) << 32) | u64::from(s.ack);
+        h = (h ^ ((u64::from(tsval) << 32) | u64::from(tsecr))).wrapping_mul(K);
+        h = (h.rotate_left(29) ^ ((u64::from(s.payload_len) << 32) | (u64::from(s.window) << 16) | u64::from(s.ip_id)))
+            .wrapping_mul(K);
+        h = (h.rotate_left(29) ^ ((u64::from(s.flags.0) << 1) | from as u64)).wrapping_mul(K);
+        let way =
+            (s.link_digest ^ (s.link_digest >> 16) ^ (s.link_digest >> 8) ^ u32::from(s.ttl).wrapping_mul(37)) & 0xff;
+        let mark = ((h >> 32) as u32 & !0xff) | way;
+        let now = ticks(s.time);
+        let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
+        let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
+        for &(seen, when) in &self.seen {
+            if (seen ^ mark) & !0xff == 0
+                && (identity || (seen ^ mark) & 0xff != 0)
+                && i64::from(now.wrapping_sub(when)) << 16 <= COPY_WINDOW
+                && (seen, when) != (0, 0)
+            {
+                return true;
+            }
+        }
+        self.seen[usize::from(self.at)] = (mark, now);
+        self.at = (self.at + 1) % REMEMBERED as u8;
+        false
+    }
+}

@@ -1,0 +1,7 @@
+//! One connection's two sequence spaces: what was sent, acknowledged, resent, and in which order.
+
+pub mod connection;
+pub mod duplicates;
+pub mod reassembly;
+pub mod sequence;
+pub mod table;

@@ -1,0 +1,176 @@
+//! Finding the flow of a segment: an open-addressing index over flows that never move.
+
+use crate::packet::Endpoint;
+
+/// What is stored for a flow; only its ends are asked for.
+pub trait Keyed {
+    /// The two ends, in any order.
+    fn ends(&self) -> (Endpoint, Endpoint);
+}
+
+/// Flows a chunk holds. Chunks are never moved, so growing costs no copy of a million flows.
+const CHUNK: usize = 1 << 10;
+/// Marks an empty slot.
+const EMPTY: u64 = 0;
+
+/// All flows, and for each pair of ends the newest.
+#[derive(Debug)]
+pub struct Table<F> {
+    chunks: Vec<Vec<F>>,
+    /// Hash in the upper 32 bits, flow number + 1 in the lower; `EMPTY` where free. Linear probing, at most 3/4 full.
+    slots: Vec<u64>,
+    used: usize,
+}
+
+impl<F> Default for Table<F> {
+    fn default() -> Self {
+        Table { chunks: Vec::new(), slots: vec![EMPTY; 1 << 10], used: 0 }
+    }
+}
+
+/// The same for both directions of a connection.
+#[inline]
+#[must_use]
+pub fn hash(a: &Endpoint, b: &Endpoint) -> u32 {
+    const K: u64 = 0x9E37_79B9_7F4A_7C15;
+    let one = |e: &Endpoint| {
+        let ip = e.address.0;
+        ((ip >> 64) as u64 ^ (ip as u64).rotate_left(32) ^ u64::from(e.port)).wrapping_mul(K)
+    };
+    let (x, y) = (one(a), one(b));
+    let mixed = (x ^ (x >> 29)).wrapping_add(y ^ (y >> 29)).wrapping_mul(K);
+    (mixed >> 32) as u32
+}
+
+impl<F: Keyed> Table<F> {
+    /// How many flows there are, replaced ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// The newest flow between these ends.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, hash: u32, a: &Endpoint, b: &Endpoint) -> Option<usize> {
+        self.slot(hash, a, b).ok().map(|at| (self.slots[at] as u32 - 1) as usize)
+    }
+
+    /// The slot of these ends, or the free one where they belong.
+    #[inline]
+    fn slot(&self, hash: u32, a: &Endpoint, b: &Endpoint) -> Result<usize, usize> {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == EMPTY {
+                return Err(at);
+            }
+            if (slot >> 32) as u32 == hash {
+                let (x, y) = self.get((slot as u32 - 1) as usize).ends();
+                if (x == *a && y == *b) || (x == *b && y == *a) {
+                    return Ok(at);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Adds a flow, the newest between its ends from now on; gives its number.
+    pub fn insert(&mut self, hash: u32, flow: F) -> usize {
+        let number = self.len();
+        let (a, b) = flow.ends();
+        if (self.used + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        let at = self.slot(hash, &a, &b).unwrap_or_else(|free| {
+            self.used += 1;
+            free
+        });
+        self.slots[at] = (u64::from(hash) << 32) | (number as u64 + 1);
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(flow),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(flow);
+                self.chunks.push(chunk);
+            }
+        }
+        number
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        let doubled = vec![EMPTY; mask + 1];
+        for entry in std::mem::replace(&mut self.slots, doubled) {
+            if entry != EMPTY {
+                let mut at = (entry >> 32) as usize & mask;
+                while self.slots[at] != EMPTY {
+                    at = (at + 1) & mask;
+                }
+                self.slots[at] = entry;
+            }
+        }
+    }
+
+    /// Flow `number`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, number: usize) -> &F {
+        &self.chunks[number / CHUNK][number % CHUNK]
+    }
+
+    /// Flow `number`, to change.
+    #[inline]
+    pub fn get_mut(&mut self, number: usize) -> &mut F {
+        &mut self.chunks[number / CHUNK][number % CHUNK]
+    }
+
+    /// All flows in order of insertion.
+    pub fn into_flows(self) -> impl Iterator<Item = F> {
+        self.chunks.into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Address;
+
+    struct Pair(Endpoint, Endpoint, u32);
+    impl Keyed for Pair {
+        fn ends(&self) -> (Endpoint, Endpoint) {
+            (self.0, self.1)
+        }
+    }
+
+    fn end(i: u32) -> Endpoint {
+        Endpoint { address: Address::v4(i.to_be_bytes()), port: (i % 7) as u16 }
+    }
+
+    #[test]
+    fn both_directions_find_the_newest_of_a_hundred_thousand() {
+        let mut table = Table::default();
+        let server = end(0x0a00_0001);
+        for round in 0..2 {
+            for i in 0..100_000 {
+                let (a, b) = (end(i), server);
+                table.insert(hash(&a, &b), Pair(a, b, round));
+            }
+        }
+        assert_eq!(table.len(), 200_000);
+        for i in 0..100_000 {
+            let (a, b) = (end(i), server);
+            assert_eq!(hash(&a, &b), hash(&b, &a));
+            let found = table.find(hash(&a, &b), &b, &a).map(|n| table.get(n).2);
+            assert_eq!(found, Some(1));
+        }
+        assert_eq!(table.find(hash(&end(200_000), &server), &end(200_000), &server), None);
+    }
+}

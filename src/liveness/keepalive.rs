@@ -1,0 +1,239 @@
+//! Kernel keepalive probes (RFC 9293 §3.8.4): what tells them from their look-alikes, and the settings they betray.
+
+use super::settings::{Spans, setting};
+use crate::flow::connection::{Connection, Half, Known};
+use crate::flow::sequence::{after, before};
+use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
+use crate::summary::{KeepaliveSummary, Side};
+
+/// Without timestamps, an empty segment this soon after its sender's last byte may be an acknowledgment that was reordered.
+/// Receive queues of one host reorder by microseconds, paths by a few milliseconds.
+const REORDERING: Nanos = 50 * MILLISECOND;
+/// A single byte that equals the stream's last, this soon after it, is taken for a resend: retransmission timers start at
+/// 200 ms to 1 s (RFC 6298 §2.4), keepalive timers at 1 s (Linux: `TCP_KEEPIDLE` is in whole seconds).
+const RESEND: Nanos = SECOND;
+/// An answer that comes later than this answers something else; round trips beyond are unknown.
+pub const ANSWER: Nanos = 10 * SECOND;
+
+/// What a segment of the shape [`crate::flow::connection::Shape::Below`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A keepalive probe.
+    Keepalive,
+    /// A probe while the peer's window is closed: of the window, or keepalive; the pace tells.
+    AtClosedWindow,
+    /// The last byte again.
+    Resend,
+    /// An acknowledgment overtaken by a later segment.
+    Reordered,
+}
+
+/// Judges a segment of 0 or 1 bytes at SND.NXT-1 or SND.UNA-1, by the state before it.
+#[must_use]
+pub fn judge(c: &Connection, from: Side, s: &Segment<'_>) -> Kind {
+    let (me, peer) = (&c.half[from], &c.half[from.peer()]);
+    if before(s.ack, me.acked) {
+        return Kind::Reordered;
+    }
+    let newer = match s.options.timestamps {
+        Some((tsval, _)) if me.known.has(Known::TIMESTAMPS) => {
+            if before(tsval, me.tsval) {
+                return Kind::Reordered;
+            }
+            Some(after(tsval, me.tsval))
+        }
+        _ => None,
+    };
+    let acknowledged = me.known.has(Known::UNA) && !after(s.seq.wrapping_add(1), me.una);
+    let since_data = s.time.since(me.last_data);
+    if !acknowledged {
+        // With its last byte unacknowledged a stack resends it. An empty segment below it, a second later, means that
+        // the acknowledgment passed out of the capture's sight.
+        return match s.payload_len {
+            0 if since_data >= SECOND => Kind::Keepalive,
+            0 => Kind::Reordered,
+            _ => Kind::Resend,
+        };
+    }
+    if !trails_a_single_byte(me, s) || told_apart(me, peer, s, newer, since_data) {
+        if c.window_closed(from.peer()) { Kind::AtClosedWindow } else { Kind::Keepalive }
+    } else if s.payload_len == 0 {
+        Kind::Reordered
+    } else {
+        Kind::Resend
+    }
+}
+
+/// Whether the last thing sent was one byte (or a FIN), so that the segment may be that byte again, or an acknowledgment
+/// sent just before it. After anything longer only a probe looks like this.
+fn trails_a_single_byte(me: &Half, s: &Segment<'_>) -> bool {
+    me.known.has(Known::SINGLE) && s.seq.wrapping_add(1) == me.nxt
+}
+
+fn told_apart(me: &Half, peer: &Half, s: &Segment<'_>, newer: Option<bool>, since_data: Nanos) -> bool {
+    if s.payload_len == 0 {
+        return newer.unwrap_or(since_data >= REORDERING);
+    }
+    let other_byte = me.known.has(Known::LAST_BYTE) && s.payload.first().is_some_and(|&b| b != me.last_byte);
+    if other_byte || me.known.has(Known::FIN) {
+        return true;
+    }
+    match s.options.timestamps {
+        // A side that has received the acknowledgment does not resend.
+        Some((_, tsecr)) if peer.known.has(Known::TIMESTAMPS) => !before(tsecr, peer.tsval),
+        _ => since_data >= RESEND,
+    }
+}
+
+/// A segment that may be a probe, until something proves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// When it was sent.
+    pub time: Time,
+    /// Its frame.
+    pub frame: u64,
+    /// 0 or 1.
+    pub len: u8,
+    /// What looked like its answer: time and frame.
+    pub answer: Option<(Time, u64)>,
+}
+
+/// The keepalive probes of one side.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    /// How many.
+    pub sent: u32,
+    /// How many of them were answered.
+    pub answered: u32,
+    /// Probes since the prober last heard its peer.
+    pub run: u32,
+    /// Garbage bytes in the last one.
+    pub len: u8,
+    /// Whether the last one still waits for its answer.
+    pub outstanding: bool,
+    /// Whether a run of two or more ended by hearing the peer again.
+    pub recovered: bool,
+    /// The first.
+    pub first: Time,
+    /// The last.
+    pub last: Time,
+    /// Its frame.
+    pub last_frame: u64,
+    /// Frame of the current run's first.
+    pub run_frame: u64,
+    /// When the current run began.
+    pub run_start: Time,
+    /// Data that may be the answer, if no plain acknowledgment follows: time and frame.
+    pub answered_by_data: Option<(Time, u64)>,
+    /// From hearing anything but an answer to the first probe: TCP_KEEPIDLE.
+    idle: Spans,
+    /// From hearing an answer to the next probe: the longer of TCP_KEEPIDLE and TCP_KEEPINTVL.
+    period: Spans,
+    /// Between probes that went unanswered: TCP_KEEPINTVL.
+    interval: Spans,
+    /// Probe to answer.
+    rtt: Spans,
+    /// The run after which the side gave up, once it did.
+    pub count: Option<u32>,
+}
+
+impl Probes {
+    /// A side's first probe.
+    #[must_use]
+    pub fn new(time: Time) -> Self {
+        Probes {
+            sent: 0,
+            answered: 0,
+            run: 0,
+            len: 0,
+            outstanding: false,
+            recovered: false,
+            first: time,
+            last: time,
+            last_frame: 0,
+            run_frame: 0,
+            run_start: time,
+            answered_by_data: None,
+            idle: Spans::default(),
+            period: Spans::default(),
+            interval: Spans::default(),
+            rtt: Spans::default(),
+            count: None,
+        }
+    }
+
+    /// Takes a probe. `heard` is when its sender last heard its peer; `data_since` whether anything but probes and
+    /// answers passed since the last probe.
+    pub fn probe(&mut self, p: Candidate, heard: Option<Time>, data_since: bool) {
+        let again = self.sent > 0 && heard.is_none_or(|h| h <= self.last);
+        if again {
+            self.run += 1;
+            self.interval.add(p.time.since(self.last));
+        } else {
+            self.recovered |= self.run > 1;
+            self.run = 1;
+            self.run_frame = p.frame;
+            self.run_start = p.time;
+            if let Some(heard) = heard {
+                let spans = if self.sent == 0 || data_since { &mut self.idle } else { &mut self.period };
+                spans.add(p.time.since(heard));
+            }
+        }
+        self.sent = self.sent.saturating_add(1);
+        self.len = p.len;
+        self.last = p.time;
+        self.last_frame = p.frame;
+        self.outstanding = true;
+        self.answered_by_data = None;
+    }
+
+    /// Takes the answer to the last probe; gives the round trip.
+    pub fn answer(&mut self, time: Time) -> Nanos {
+        let rtt = time.since(self.last).max(0);
+        self.outstanding = false;
+        self.answered_by_data = None;
+        self.answered = self.answered.saturating_add(1);
+        self.rtt.add(rtt);
+        rtt
+    }
+
+    /// TCP_KEEPINTVL in seconds, as far as it shows.
+    #[must_use]
+    pub fn interval_s(&self) -> Option<f64> {
+        self.interval.min().map(setting)
+    }
+
+    /// The least gap between unanswered probes.
+    #[must_use]
+    pub fn least_interval(&self) -> Option<Nanos> {
+        self.interval.min()
+    }
+
+    /// The figures for the report.
+    #[must_use]
+    pub fn summary(&self) -> KeepaliveSummary {
+        // A period is an idle time unless the interval is longer, which shows only where both were measured.
+        let idle = match (self.idle.min(), self.period.min()) {
+            (Some(idle), Some(period)) => Some(idle.min(period)),
+            (idle, period) => idle.or(period),
+        };
+        KeepaliveSummary {
+            probes: u64::from(self.sent),
+            answered: u64::from(self.answered),
+            probe_len: self.len,
+            first: self.first,
+            last: self.last,
+            idle_s: idle.map(setting),
+            interval_s: self.interval_s(),
+            count: self.count,
+            observed_idle: if self.period.count() > self.idle.count() {
+                self.period.spread()
+            } else {
+                self.idle.spread()
+            },
+            observed_interval: self.interval.spread(),
+            stack: None,
+            rtt_s: self.rtt.spread().map(|r| r.median),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! One watched flow: a connection's state and the watch over it, moved on together by each segment.
+
+use crate::analyzer::{Reopening, over};
+use crate::event::EventKind;
+use crate::flow::connection::{Connection, Known, Shape};
+use crate::flow::reassembly::{Holes, Piece};
+use crate::flow::sequence::distance;
+use crate::flow::table::Keyed;
+use crate::liveness::heartbeat::{Chunk, Heard};
+use crate::liveness::verdict::{Break, Context, Sign};
+use crate::liveness::{Liveness, Out};
+use crate::packet::{Endpoint, IcmpError, Segment, Time, seconds};
+use crate::summary::{Basis, Both, Cost, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic};
+
+/// A flow under watch.
+pub struct Watched {
+    /// The flow's id, from 1.
+    pub id: u64,
+    conn: Connection,
+    live: Liveness,
+    holes: Both<Option<Box<Holes>>>,
+    /// A SYN that may begin a new connection between the same ends.
+    reopening: Option<Box<Segment<'static>>>,
+    /// How the flow broke, seen from the silence before.
+    broke: Option<Break>,
+    duplicates: u32,
+    missing: u32,
+    bare_segment: u16,
+    scheduled: bool,
+    ended: bool,
+    finished: bool,
+}
+
+impl Keyed for Watched {
+    #[inline]
+    fn ends(&self) -> (Endpoint, Endpoint) {
+        (self.conn.ends[Side::Client], self.conn.ends[Side::Server])
+    }
+}
+
+impl Watched {
+    /// A flow that has seen nothing yet.
+    #[must_use]
+    pub fn new(id: u64, conn: Connection) -> Self {
+        Watched {
+            id,
+            conn,
+            live: Liveness::default(),
+            holes: Both::default(),
+            reopening: None,
+            broke: None,
+            duplicates: 0,
+            missing: 0,
+            bare_segment: 0,
+            scheduled: false,
+            ended: false,
+            finished: false,
+        }
+    }
+
+    /// Whether a SYN waits for the answer that makes it a new connection.
+    #[must_use]
+    pub fn reopening(&self) -> bool {
+        self.reopening.is_some()
+    }
+
+    /// Whether a segment between the same ends begins a new connection, or belongs to one that is beginning.
+    ///
+    /// A SYN with a new sequence number on a connection that is over begins one at once. While the old one lives on, the
+    /// host that still knows it answers with an acknowledgment (RFC 9293 §3.10.7.4, a challenge); only a SYN-ACK for the new
+    /// number makes it a new connection.
+    pub fn reopens<'a>(&mut self, s: &Segment<'a>) -> Reopening<'a> {
+        let c = &self.conn;
+        let from = c.side(s);
+        let half = &c.half[from];
+        if s.flags.syn() && !s.flags.rst() {
+            if !s.flags.ack() {
+                let again =
+                    half.known.has(Known::SYN) && !half.known.has(Known::GUESS) && self.first_seq(from) == Some(s.seq);
+                if again && !over(c) {
+                    return Reopening::No;
+                }
+                let never_opened = c.half[from.peer()].packets == 0;
+                if over(c) || (never_opened && !again) {
+                    return if again && c.handshake != Handshake::Full { Reopening::No } else { Reopening::Yes(None) };
+                }
+                self.reopening = Some(Box::new(Segment { payload: &[], payload_len: 0, ..*s }));
+                return Reopening::Waits;
+            }
+            if let Some(syn) = self.reopening.take_if(|syn| syn.src == s.dst && s.ack == syn.seq.wrapping_add(1)) {
+                return Reopening::Yes(Some(*syn));
+            }
+            return Reopening::No;
+        }
+        // While the SYN waits, what its sender says is a refusal of the challenge, and the rest belongs to the old flow.
+        match &self.reopening {
+            Some(syn) if s.flags.rst() && s.src == syn.src => Reopening::Waits,
+            _ => Reopening::No,
+        }
+    }
+
+    /// The sequence number of a side's SYN, while its first bytes are known.
+    fn first_seq(&self, side: Side) -> Option<u32> {
+        let half = &self.conn.half[side];
+        half.known.has(Known::SYN).then(|| half.isn)
+    }
+
+    /// Takes the flow's next segment; false if it is a copy.
+    pub fn segment(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) -> bool {
+        let from = self.conn.side(s);
+        if self.conn.recent.is_copy(from, s) {
+            self.duplicates = self.duplicates.saturating_add(1);
+            return false;
+        }
+        let shape = self.conn.shape(from, s);
+        let judged = self.live.before(&mut self.conn, from, s, shape, out);
+        let before = self.conn.half[from].nxt;
+        let placed = self.conn.half[from].known.has(Known::NXT);
+        let peer_next = self.conn.half[from.peer()].nxt;
+        let peer_placed = self.conn.half[from.peer()].known.has(Known::NXT);
+        self.note_break(from, s);
+        self.conn.apply(from, s, shape, judged.probe(shape));
+        let ahead = distance(self.conn.half[from.peer()].nxt, peer_next);
+        if peer_placed && ahead > 0 {
+            self.missed(from.peer(), ahead as u32);
+        }
+        let fills = self.stream(from, s, shape, if placed { before } else { s.seq }, heard);
+        if self.holes[from.peer()].is_some() {
+            self.acknowledged(from.peer(), s, heard);
+        }
+        self.live.after(&mut self.conn, from, s, shape, judged, fills, out);
+        Liveness::tell_heard(heard, out);
+        if s.payload_len == 0 && !s.flags.syn() {
+            self.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
+        }
+        if !self.ended && over(&self.conn) {
+            self.ended = true;
+            out.tell(s.time, Some(s.frame), Some(from), EventKind::FlowEnd(self.end()));
+        }
+        true
+    }
+
+    /// Hands new payload on in stream order; true if the segment filled a hole.
+    fn stream(&mut self, from: Side, s: &Segment<'_>, shape: Shape, next: u32, heard: &mut Vec<Heard>) -> bool {
+        if s.payload_len == 0 || !matches!(shape, Shape::Data { .. } | Shape::Resend) {
+            return false;
+        }
+        let missing = matches!(shape, Shape::Data { missing: 1.. });
+        if let (false, None) = (missing, &self.holes[from]) {
+            if let Shape::Data { .. } = shape {
+                let known = distance(next, s.seq).max(0) as u32;
+                if known < s.payload_len {
+                    let bytes = s.payload.get(known as usize..).unwrap_or_default();
+                    let chunk = Chunk { time: s.time, frame: s.frame, from, bytes, len: s.payload_len - known };
+                    self.live.heartbeats(&self.conn).data(chunk, heard);
+                }
+            }
+            return false;
+        }
+        let mut holes = self.holes[from].take().unwrap_or_else(|| Box::new(Holes::new(next)));
+        let fills = shape == Shape::Resend && holes.wants(s.seq, s.payload_len);
+        let mut lost = 0;
+        holes.push(s.seq, s.payload, s.payload_len, s.frame, s.time, &mut |piece| {
+            lost += pass_on(&mut self.live, &self.conn, from, piece, heard);
+        });
+        self.missing = self.missing.saturating_add(lost);
+        if fills {
+            self.conn.half[from].bytes += u64::from(s.payload_len);
+        }
+        if !holes.closed() {
+            self.holes[from] = Some(holes);
+            let una = self.conn.half[from].una;
+            if self.conn.half[from].known.has(Known::UNA) {
+                self.give_up(from, una, heard);
+            }
+        }
+        fills
+    }
+
+    fn acknowledged(&mut self, of: Side, s: &Segment<'_>, heard: &mut Vec<Heard>) {
+        if s.flags.ack() {
+            self.give_up(of, s.ack, heard);
+        }
+    }
+
+    /// What the peer has acknowledged and the capture has not shown will not come.
+    fn give_up(&mut self, of: Side, ack: u32, heard: &mut Vec<Heard>) {
+        if let Some(mut holes) = self.holes[of].take() {
+            let mut lost = 0;
+            holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, heard));
+            self.missing = self.missing.saturating_add(lost);
+            if !holes.closed() {
+                self.holes[of] = Some(holes);
+            }
+        }
+    }
+
+    /// The peer acknowledged `len` bytes that the capture does not hold.
+    fn missed(&mut self, of: Side, len: u32) {
+        self.missing = self.missing.saturating_add(len);
+        if self.live.known_heartbeats().is_some() {
+            self.live.heartbeats(&self.conn).gap(of, u64::from(len));
+        }
+    }
+
+    fn note_break(&mut self, by: Side, s: &Segment<'_>) {
+        let c = &self.conn;
+        if self.broke.is_some() || !(s.flags.rst() || s.flags.fin()) || c.last() == Time::default() {
+            return;
+        }
+        let (me, peer) = (&c.half[by], &c.half[by.peer()]);
+        let refused = s.flags.rst() && !s.flags.ack() && s.seq == peer.acked && peer.last >= me.last;
+        let (sign, since, now) = if refused {
+            (Sign::ResetOnSegment, me.last, peer.last)
+        } else {
+            (if s.flags.rst() { Sign::Reset } else { Sign::Fin }, c.last(), s.time)
+        };
+        let payload_silence = now.since(c.last_payload()).max(0);
+        self.broke = Some(Break { silence: now.since(since).max(0), payload_silence, sign, by });
+    }
+
+    /// An ICMP error about a segment of this flow.
+    pub fn icmp(&mut self, e: &IcmpError) {
+        let told = if e.src == self.conn.ends[Side::Client] { Side::Client } else { Side::Server };
+        self.live.icmp(told, e);
+    }
+
+    /// When to look at this flow again, if that is not known yet.
+    pub fn schedule(&mut self) -> Option<Time> {
+        if self.scheduled {
+            return None;
+        }
+        let due = self.live.due(&self.conn)?;
+        self.scheduled = true;
+        Some(due)
+    }
+
+    /// The time to look has come; gives the next time if there is one.
+    pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
+        self.scheduled = false;
+        if self.finished {
+            return None;
+        }
+        self.live.by_silence(&self.conn, now, false, out);
+        let due = self.live.due(&self.conn).filter(|d| *d > now)?;
+        self.scheduled = true;
+        Some(due)
+    }
+
+    /// Nothing more will come: the last verdicts.
+    pub fn finish(&mut self, now: Time, out: &mut Out<'_>) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        self.live.settle(&self.conn, out);
+        self.live.by_silence(&self.conn, now, true, out);
+        if !self.ended {
+            self.ended = true;
+            out.tell(now, None, None, EventKind::FlowEnd(self.end()));
+        }
+    }
+
+    fn end(&self) -> End {
+        if self.live.deaths().iter().any(|d| d.basis != Basis::CaptureEnded && d.detected_by.is_some()) {
+            return End::DeadPeer;
+        }
+        let half = &self.conn.half.0;
+        if half.iter().any(|h| h.known.has(Known::RESET)) {
+            End::Rst
+        } else if half.iter().any(|h| h.known.has(Known::FIN)) {
+            End::Fin
+        } else {
+            End::Open
+        }
+    }
+
+    /// What is known of the flow, and what the verdicts need besides.
+    #[must_use]
+    pub fn summary(&self, capture_end: Time) -> (FlowSummary, Context) {
+        let (c, end) = (&self.conn, self.end());
+        let last = c.last();
+        let open_until = if end == End::Open { capture_end } else { last };
+        let sides = |f: &dyn Fn(Side) -> u64| Both([f(Side::Client), f(Side::Server)]);
+        let traffic = |side: Side| Traffic {
+            packets: u64::from(c.half[side].packets),
+            payload_bytes: c.half[side].bytes,
+            retransmissions: u64::from(c.half[side].retransmissions),
+        };
+        let keepalive = |side: Side| self.live.probes(side).map(|p| p.summary());
+        let unknown =
+            || Exposure { noticed_by: NoticedBy::None, worst_case_s: None, basis: Ground::Observed, note: "".into() };
+        let summary = FlowSummary {
+            id: self.id,
+            ends: c.ends,
+            handshake: c.handshake,
+            first: c.first,
+            last,
+            end,
+            traffic: Both([traffic(Side::Client), traffic(Side::Server)]),
+            rtt_s: (c.rtt > 0).then(|| seconds(c.rtt)),
+            longest_silence: c.longest_silence.max(open_until.since(last)),
+            longest_payload_silence: c.longest_payload_silence.max(open_until.since(c.last_payload())),
+            keepalive: Both([keepalive(Side::Client), keepalive(Side::Server)]),
+            zero_window_probes: sides(&|side| self.live.window_probes(side)),
+            heartbeats: self.live.known_heartbeats().map_or_else(Vec::new, |h| h.summaries(open_until)),
+            deaths: self.live.deaths().to_vec(),
+            exposure: Both([unknown(), unknown()]),
+            cost: None::<Both<Cost>>,
+            findings: Vec::new(),
+        };
+        let half = &c.half.0;
+        let payload_gap = |side: Side| {
+            let h = &c.half[side];
+            h.known.has(Known::PAYLOAD).then(|| h.longest_payload_gap.max(open_until.since(h.last_data)))
+        };
+        let context = Context {
+            capture_end,
+            last_sent: Both([0, 1].map(|i: usize| (half[i].packets > 0).then_some(half[i].last))),
+            unacknowledged: Both([half[0].in_flight(), half[1].in_flight()]),
+            longest_payload_gap: Both([payload_gap(Side::Client), payload_gap(Side::Server)]),
+            broke: self.broke.or_else(|| self.live.silent_break(c)),
+            bare_segment: (self.bare_segment > 0).then_some(u32::from(self.bare_segment)),
+            duplicates: u64::from(self.duplicates),
+            missing_bytes: u64::from(self.missing),
+        };
+        (summary, context)
+    }
+}
+
+fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, heard: &mut Vec<Heard>) -> u32 {
+    match piece {
+        Piece::Data { bytes, len, frame, time } => {
+            live.heartbeats(c).data(Chunk { time, frame, from, bytes, len }, heard);
+            0
+        }
+        Piece::Gap { len } => {
+            live.heartbeats(c).gap(from, u64::from(len));
+            len
+        }
+    }
+}
