@@ -102,7 +102,7 @@ impl Watched {
     /// The sequence number of a side's SYN, while its first bytes are known.
     fn first_seq(&self, side: Side) -> Option<u32> {
         let half = &self.conn.half[side];
-        half.known.has(Known::SYN).then(|| half.isn)
+        half.known.has(Known::SYN).then_some(half.isn)
     }
 
     /// Takes the flow's next segment; false if it is a copy.
@@ -113,22 +113,22 @@ impl Watched {
             return false;
         }
         let shape = self.conn.shape(from, s);
-        let judged = self.live.before(&mut self.conn, from, s, shape, out);
+        let mut judged = self.live.before(&mut self.conn, from, s, shape, out);
         let before = self.conn.half[from].nxt;
         let placed = self.conn.half[from].known.has(Known::NXT);
         let peer_next = self.conn.half[from.peer()].nxt;
         let peer_placed = self.conn.half[from.peer()].known.has(Known::NXT);
         self.note_break(from, s);
-        self.conn.apply(from, s, shape, judged.probe(shape));
+        self.conn.apply(from, s, shape, judged.probe());
         let ahead = distance(self.conn.half[from.peer()].nxt, peer_next);
         if peer_placed && ahead > 0 {
             self.missed(from.peer(), ahead as u32);
         }
-        let fills = self.stream(from, s, shape, if placed { before } else { s.seq }, heard);
+        judged.fills = self.stream(from, s, shape, if placed { before } else { s.seq }, heard);
         if self.holes[from.peer()].is_some() {
             self.acknowledged(from.peer(), s, heard);
         }
-        self.live.after(&mut self.conn, from, s, shape, judged, fills, out);
+        self.live.after(&mut self.conn, from, s, judged, out);
         Liveness::tell_heard(heard, out);
         if s.payload_len == 0 && !s.flags.syn() {
             self.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;

@@ -5,7 +5,7 @@
 
 use super::duplicates::Recent;
 use super::sequence::{after, before, distance};
-use crate::packet::{Endpoint, Nanos, SECOND, Segment, Time};
+use crate::packet::{Endpoint, Flags, Nanos, SECOND, Segment, Time};
 use crate::summary::{Both, Handshake, Side};
 
 /// What a segment is in its sender's sequence space.
@@ -240,7 +240,13 @@ impl Connection {
         let fin = u32::from(s.flags.fin());
         let len = s.payload_len + fin;
         if !me.known.has(Known::NXT) {
-            return if len == 0 { Shape::Ack } else { Shape::Data { missing: 0 } };
+            // A lone byte that is not pushed: stacks push the end of what was written (RFC 9293 §3.9.1), not a probe's garbage.
+            let garbage = s.payload_len == 1 && fin == 0 && s.flags.0 == Flags::ACK;
+            return match len {
+                0 => Shape::Ack,
+                _ if garbage => Shape::Below,
+                _ => Shape::Data { missing: 0 },
+            };
         }
         let offset = distance(s.seq, me.nxt);
         if s.payload_len <= 1 && fin == 0 && s.flags.ack() {
@@ -351,6 +357,10 @@ impl Connection {
                 }
             }
             Shape::Reset => me.known.set(Known::RESET),
+            Shape::Below if !me.known.has(Known::NXT) => {
+                me.nxt = end;
+                me.known.set(Known::NXT);
+            }
             Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
         }
         self.note_window(from, s, shape);

@@ -223,7 +223,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side, now: Time) -> Option<(Mechanis
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    if !unheard || me.last > p.last || p.run < 2 || now.since(p.last) < SECOND / 2 {
+    if !unheard || !p.outstanding || me.last > p.last || p.run < 2 || now.since(p.last) < SECOND / 2 {
         return None;
     }
     let interval = p.least_interval()?;

@@ -6,9 +6,12 @@ use crate::flow::sequence::{after, before};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
 use crate::summary::{KeepaliveSummary, Side};
 
-/// Without timestamps, an empty segment this soon after its sender's last byte may be an acknowledgment that was reordered.
-/// Receive queues of one host reorder by microseconds, paths by a few milliseconds.
+/// An older acknowledgment this soon after a newer one was reordered. Receive queues of one host reorder by microseconds,
+/// paths by a few milliseconds.
 const REORDERING: Nanos = 50 * MILLISECOND;
+/// No keepalive timer is as short as this: the shortest seen are the read-stall probes of Apple's stack, a retransmission
+/// timeout of 100 ms after the last byte. What comes sooner is a copy or an oddity of the capture.
+const SHORTEST_IDLE: Nanos = 90 * MILLISECOND;
 /// A single byte that equals the stream's last, this soon after it, is taken for a resend: retransmission timers start at
 /// 200 ms to 1 s (RFC 6298 §2.4), keepalive timers at 1 s (Linux: `TCP_KEEPIDLE` is in whole seconds).
 const RESEND: Nanos = SECOND;
@@ -32,8 +35,12 @@ pub enum Kind {
 #[must_use]
 pub fn judge(c: &Connection, from: Side, s: &Segment<'_>) -> Kind {
     let (me, peer) = (&c.half[from], &c.half[from.peer()]);
-    if before(s.ack, me.acked) {
-        return Kind::Reordered;
+    if !me.known.has(Known::NXT) {
+        return Kind::Keepalive;
+    }
+    let since_data = s.time.since(me.last_data);
+    if since_data < SHORTEST_IDLE || (before(s.ack, me.acked) && s.time.since(me.last) < REORDERING) {
+        return if s.payload_len == 0 { Kind::Reordered } else { Kind::Resend };
     }
     let newer = match s.options.timestamps {
         Some((tsval, _)) if me.known.has(Known::TIMESTAMPS) => {
@@ -45,8 +52,11 @@ pub fn judge(c: &Connection, from: Side, s: &Segment<'_>) -> Kind {
         _ => None,
     };
     let acknowledged = me.known.has(Known::UNA) && !after(s.seq.wrapping_add(1), me.una);
-    let since_data = s.time.since(me.last_data);
     if !acknowledged {
+        if me.known.has(Known::SYN) && me.una == me.isn {
+            // A SYN-ACK that is not yet acknowledged: its host answers the SYN's copies from this sequence number.
+            return Kind::Reordered;
+        }
         // With its last byte unacknowledged a stack resends it. An empty segment below it, a second later, means that
         // the acknowledgment passed out of the capture's sight.
         return match s.payload_len {
@@ -72,7 +82,7 @@ fn trails_a_single_byte(me: &Half, s: &Segment<'_>) -> bool {
 
 fn told_apart(me: &Half, peer: &Half, s: &Segment<'_>, newer: Option<bool>, since_data: Nanos) -> bool {
     if s.payload_len == 0 {
-        return newer.unwrap_or(since_data >= REORDERING);
+        return newer.unwrap_or(true);
     }
     let other_byte = me.known.has(Known::LAST_BYTE) && s.payload.first().is_some_and(|&b| b != me.last_byte);
     if other_byte || me.known.has(Known::FIN) {

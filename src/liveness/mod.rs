@@ -93,6 +93,10 @@ impl Out<'_> {
 /// What is decided of a segment before the state moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
+    /// What it is in sequence space.
+    pub shape: Shape,
+    /// Whether it brought bytes that the capture had missed so far.
+    pub fills: bool,
     kind: Option<Kind>,
     /// An empty segment that nothing called for.
     unsolicited: bool,
@@ -105,8 +109,8 @@ pub struct Judged {
 impl Judged {
     /// Whether it counts as a probe for the connection's state.
     #[must_use]
-    pub fn probe(&self, shape: Shape) -> bool {
-        matches!(self.kind, Some(Kind::Keepalive | Kind::AtClosedWindow)) || shape == Shape::NewByteAtClosedWindow
+    pub fn probe(&self) -> bool {
+        matches!(self.kind, Some(Kind::Keepalive | Kind::AtClosedWindow)) || self.shape == Shape::NewByteAtClosedWindow
     }
 }
 
@@ -191,6 +195,8 @@ impl Liveness {
                 || (s.ack == me.acked && u32::from(s.window) << me.scale == me.window && peer.last <= me.last));
         let since_probe = self.probes[from].as_ref().map(|p| p.last);
         Judged {
+            shape,
+            fills: false,
             kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s)),
             unsolicited,
             since: me.last_data.max(peer.last_real),
@@ -303,33 +309,23 @@ impl Liveness {
         }
     }
 
-    /// Looks at a segment after [`Connection::apply`]; `fills` when it brought bytes that the capture had missed so far.
-    pub fn after(
-        &mut self,
-        c: &mut Connection,
-        from: Side,
-        s: &Segment<'_>,
-        shape: Shape,
-        judged: Judged,
-        fills: bool,
-        out: &mut Out<'_>,
-    ) {
-        match (shape, judged.kind) {
+    /// Looks at a segment after [`Connection::apply`].
+    pub fn after(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
+        match (judged.shape, judged.kind) {
             (Shape::Below, Some(Kind::Keepalive)) => {
                 let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
                 self.keepalive_probe(c, from, p, c.last_heard(from), judged.data_since, out);
             }
             (Shape::Below, Some(Kind::AtClosedWindow)) => self.at_closed_window(c, from, s, judged, false, out),
             (Shape::NewByteAtClosedWindow, _) => self.at_closed_window(c, from, s, judged, true, out),
-            (Shape::Below, Some(Kind::Resend)) | (Shape::Resend, _) if !fills => self.resend(c, from, s, out),
+            (Shape::Below, Some(Kind::Resend)) | (Shape::Resend, _) if !judged.fills => self.resend(c, from, s, out),
             (Shape::Ack, _) => self.acknowledgment(c, from, s, judged, out),
             (Shape::Data { .. }, _) => {
                 self.end_window_run(c, from, out);
                 if let Some(probes) = &mut self.probes[from.peer()]
                     && probes.outstanding
                     && probes.answered_by_data.is_none()
-                    && s.ack == c.half[from.peer()].nxt
-                    && s.time.since(probes.last) <= ANSWER
+                    && answers(c, from.peer(), probes, s)
                 {
                     probes.answered_by_data = Some((s.time, s.frame));
                 }
@@ -344,11 +340,9 @@ impl Liveness {
 
     fn acknowledgment(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
         let prober = from.peer();
-        let all = s.ack == c.half[prober].nxt;
         if let Some(probes) = &mut self.probes[prober]
             && probes.outstanding
-            && all
-            && s.time.since(probes.last) <= ANSWER
+            && answers(c, prober, probes, s)
         {
             let rtt = probes.answer(s.time);
             out.tell(s.time, Some(s.frame), Some(from), EventKind::KeepaliveAck { rtt });
@@ -468,6 +462,12 @@ impl Liveness {
             self.answer_by_data(c, side, out);
         }
     }
+}
+
+/// Whether a segment can be the answer to the prober's last probe: it acknowledges all, and nothing else was sent since.
+fn answers(c: &Connection, prober: Side, probes: &Probes, s: &Segment<'_>) -> bool {
+    let me = &c.half[prober];
+    s.ack == me.nxt && me.last_data <= probes.last && s.time.since(probes.last) <= ANSWER
 }
 
 fn tell_window_probes(probes: &[Candidate], from: Side, out: &mut Out<'_>) {
