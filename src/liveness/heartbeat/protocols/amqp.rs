@@ -9,7 +9,8 @@ use super::framing::Measure;
 use super::{Opening, Recognition, Role, Sign};
 use crate::summary::Side;
 
-const NAME: &str = "amqp";
+/// The name of its beats.
+pub const NAME: &str = "amqp";
 
 /// Kept of each frame: an open of AMQP 1.0 up to its fifth field, as a rule.
 const HEAD: usize = 192;

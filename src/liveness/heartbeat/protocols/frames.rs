@@ -160,7 +160,13 @@ pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition
 /// The parser of a protocol that its first frames named.
 #[must_use]
 pub fn recognised<P: Frames, const HEAD: usize>() -> Recognition {
-    Recognition::Yes(Box::new(Framed::<P, HEAD>::default()))
+    Recognition::Yes(parser::<P, HEAD>())
+}
+
+/// The parser of a protocol that something else named.
+#[must_use]
+pub fn parser<P: Frames, const HEAD: usize>() -> Box<dyn Parser> {
+    Box::new(Framed::<P, HEAD>::default())
 }
 
 /// Follows both streams of a protocol of frames, of each of which `HEAD` bytes are kept.

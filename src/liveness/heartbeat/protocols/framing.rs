@@ -124,6 +124,8 @@ pub struct Lines<const HEAD: usize> {
     head: [u8; HEAD],
     have: usize,
     len: u64,
+    /// Whether the line kept is complete, so that the next byte begins another.
+    done: bool,
     /// Bytes of a block still to come before the next line.
     block: u64,
     /// Whether the next line's beginning was missed.
@@ -132,7 +134,7 @@ pub struct Lines<const HEAD: usize> {
 
 impl<const HEAD: usize> Default for Lines<HEAD> {
     fn default() -> Self {
-        Lines { head: [0; HEAD], have: 0, len: 0, block: 0, torn: false }
+        Lines { head: [0; HEAD], have: 0, len: 0, done: false, block: 0, torn: false }
     }
 }
 
@@ -152,36 +154,48 @@ impl<const HEAD: usize> Lines<HEAD> {
         self.torn
     }
 
-    /// Takes the next bytes; `on_line` gets each complete line's head without CR and LF, and its length with them, and
-    /// tells how many bytes follow that are no line.
-    pub fn push(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(&[u8], u64) -> u64) {
+    /// Takes bytes up to the end of a line: its head without CR and LF, and its length with them; `None` when the bytes
+    /// end before.
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Option<(&[u8], u64)> {
         while !bytes.is_empty() {
-            if self.block > 0 {
-                let skip = self.block.min(bytes.len() as u64);
-                self.block -= skip;
-                bytes = &bytes[skip as usize..];
-                continue;
+            if std::mem::take(&mut self.done) {
+                (self.have, self.len) = (0, 0);
             }
             let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-            bytes = rest;
+            *bytes = rest;
             let keep = part.len().min(HEAD - self.have);
             self.head[self.have..self.have + keep].copy_from_slice(&part[..keep]);
             self.have += keep;
             self.len += part.len() as u64;
-            if end.is_none() {
-                continue;
+            self.done = end.is_some();
+            if self.done && !std::mem::take(&mut self.torn) {
+                return Some((self.last(), self.len));
             }
-            let mut block = 0;
-            if !self.torn {
-                let mut line = &self.head[..self.have];
-                if self.len == self.have as u64 {
-                    line = line.strip_suffix(b"\n").unwrap_or(line);
-                    line = line.strip_suffix(b"\r").unwrap_or(line);
-                }
-                block = on_line(line, self.len);
-            }
-            (self.have, self.len, self.block, self.torn) = (0, 0, block, false);
+        }
+        None
+    }
+
+    /// The line that [`Lines::next`] gave last, until more bytes are taken.
+    #[must_use]
+    pub fn last(&self) -> &[u8] {
+        let line = &self.head[..self.have];
+        if self.len > self.have as u64 {
+            return line;
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+
+    /// Takes the next bytes; `on_line` gets each complete line as [`Lines::next`] gives it, and tells how many bytes follow
+    /// that are no line.
+    pub fn push(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(&[u8], u64) -> u64) {
+        loop {
+            let skip = self.block.min(bytes.len() as u64);
+            self.block -= skip;
+            bytes = &bytes[skip as usize..];
+            let Some((line, len)) = self.next(&mut bytes) else { return };
+            self.block = on_line(line, len);
         }
     }
 }

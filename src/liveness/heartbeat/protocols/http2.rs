@@ -4,7 +4,7 @@
 
 use super::frames::{self, Frame, Frames};
 use super::framing::Measure;
-use super::{Opening, Recognition, Role, Sign};
+use super::{Opening, Parser, Recognition, Role, Sign};
 use crate::summary::Side;
 
 const NAME: &str = "http2";
@@ -13,7 +13,7 @@ const NAME: &str = "http2";
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kept of each frame: a whole PING, and the preface.
-pub const HEAD: usize = 24;
+const HEAD: usize = 24;
 
 /// The opaque data of grpc-go's pings that measure bandwidth (`bdp_estimator.go`): they follow data, not a timer.
 const BANDWIDTH_PING: &[u8] = &[2, 4, 16, 16, 9, 14, 7, 7];
@@ -35,9 +35,14 @@ fn ping(head: &[u8]) -> Option<u8> {
     }
 }
 
-/// HTTP/2's frames.
+/// The parser of a connection that was upgraded to HTTP/2.
+#[must_use]
+pub fn parser() -> Box<dyn Parser> {
+    frames::parser::<Http2, HEAD>()
+}
+
 #[derive(Default)]
-pub struct Http2;
+struct Http2;
 
 impl Frames for Http2 {
     const PORTS: &'static [u16] = &[];

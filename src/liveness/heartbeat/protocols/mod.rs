@@ -18,6 +18,7 @@ mod fix;
 pub mod frames;
 pub mod framing;
 mod gbt32960;
+mod http;
 mod http2;
 mod iec104;
 mod irc;
@@ -39,8 +40,10 @@ mod sccp;
 mod smb;
 mod smpp;
 mod someip;
+mod stomp;
 #[cfg(test)]
 mod testing;
+mod websocket;
 mod yamux;
 mod zookeeper;
 
@@ -135,6 +138,7 @@ pub struct Protocol {
 
 /// All protocols, in the order in which they are asked: those with a distinctive handshake first.
 pub const TABLE: &[Protocol] = &[
+    Protocol { name: "http", recognise: http::recognise },
     Protocol { name: "http2", recognise: http2::recognise },
     Protocol { name: "amqp", recognise: amqp::recognise },
     Protocol { name: "bgp", recognise: bgp::recognise },
@@ -165,9 +169,11 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "sccp", recognise: sccp::recognise },
     Protocol { name: "mysql", recognise: mysql::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
+    Protocol { name: "stomp", recognise: stomp::recognise },
     Protocol { name: "nats", recognise: nats::recognise },
     Protocol { name: "mqtt", recognise: mqtt::recognise },
     Protocol { name: "zookeeper", recognise: zookeeper::recognise },
     Protocol { name: "kafka", recognise: kafka::recognise },
     Protocol { name: "irc", recognise: irc::recognise },
+    Protocol { name: "websocket", recognise: websocket::recognise },
 ];

@@ -8,7 +8,8 @@ use super::framing::Measure;
 use super::{Opening, Recognition, Role, Sign};
 use crate::summary::Side;
 
-const NAME: &str = "mqtt";
+/// The name of its beats.
+pub const NAME: &str = "mqtt";
 
 /// Kept of each packet: a CONNACK's properties up to the server keep alive, as a rule.
 const HEAD: usize = 128;
@@ -106,17 +107,20 @@ impl Frames for Mqtt {
         match packet.head {
             [0xc0, 0] => signs.push(packet.beat(NAME, Role::Request)),
             [0xd0, 0] => signs.push(packet.beat(NAME, Role::Reply)),
-            [0x10, ..] => signs.extend(declare(from, connect_keep_alive(packet.head))),
-            [0x20, ..] => signs.extend(declare(from.peer(), server_keep_alive(packet.head))),
-            _ => {}
+            _ => signs.extend(announcement(from, packet.head)),
         }
     }
 }
 
-/// The keep alive that governs `sender`; 0 turns it off.
-fn declare(sender: Side, keep_alive: Option<u16>) -> Option<Sign> {
-    let seconds = f64::from(keep_alive.filter(|&s| s > 0)?);
-    Some(Sign::Declared { protocol: NAME, sender: Some(sender), seconds })
+/// The keep alive that a CONNECT or CONNACK announces; 0 turns it off.
+#[must_use]
+pub fn announcement(from: Side, packet: &[u8]) -> Option<Sign> {
+    let (sender, keep_alive) = match packet.first()? {
+        0x10 => (from, connect_keep_alive(packet)?),
+        0x20 => (from.peer(), server_keep_alive(packet)?),
+        _ => return None,
+    };
+    (keep_alive > 0).then(|| Sign::Declared { protocol: NAME, sender: Some(sender), seconds: keep_alive.into() })
 }
 
 #[cfg(test)]
