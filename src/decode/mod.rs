@@ -14,12 +14,12 @@ mod tunnel;
 
 use etherparse::{EtherType, IpNumber};
 
-use crate::packet::{Address, Decoded, Frame, Segment, Skip};
+use crate::packet::{Address, Decoded, Frame, Skip};
 pub use fragments::FragmentCounts;
 use fragments::{Fragments, Whole};
 use network::{Datagram, Fragment};
 use part::{Part, Way};
-use tcp::Carrier;
+use tcp::{Carrier, Tcp};
 
 /// Decodes frames; keeps the fragments that wait for their rest.
 #[derive(Debug, Default)]
@@ -31,10 +31,12 @@ pub struct Decoder {
 
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
-    #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
         match plain(frame) {
-            Some(segment) => Decoded::Segment(segment),
+            Some((carrier, tcp)) => match tcp.usual_options() {
+                Some(options) => Decoded::Segment(tcp.segment(frame, &carrier, options)),
+                None => with_options(frame, &carrier, &tcp),
+            },
             None => self.patient(frame).unwrap_or_else(Decoded::Skipped),
         }
     }
@@ -78,8 +80,8 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
         }
         match datagram.header.protocol {
             IpNumber::TCP => {
-                let segment = tcp::segment(frame, Carrier::from(datagram.header), datagram.payload)?;
-                return Ok(Inner::Decoded(Decoded::Segment(segment)));
+                let tcp = Tcp::read(datagram.payload)?;
+                return Ok(Inner::Decoded(with_options(frame, &Carrier::from(datagram.header), &tcp)));
             }
             IpNumber::ICMP | IpNumber::IPV6_ICMP => {
                 return Ok(Inner::Decoded(Decoded::Icmp(icmp::error(frame, &datagram)?)));
@@ -91,8 +93,8 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
 
 /// TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag: what nearly every frame is. Whatever is rarer
 /// or wrong gives `None`, and the patient way looks at it again.
-#[inline]
-fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
+#[inline(always)]
+fn plain<'a>(frame: &Frame<'a>) -> Option<(Carrier, Tcp<'a>)> {
     if frame.link != link::ETHERNET {
         return None;
     }
@@ -140,7 +142,13 @@ fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
         }
         _ => return None,
     };
-    tcp::segment(frame, carrier, part).ok()
+    Some((carrier, Tcp::read(part).ok()?))
+}
+
+/// A segment with whatever options it has.
+#[inline(never)]
+fn with_options<'a>(frame: &Frame<'_>, carrier: &Carrier, tcp: &Tcp<'a>) -> Decoded<'a> {
+    Decoded::Segment(tcp.segment(frame, carrier, tcp.all_options()))
 }
 
 /// Sixteen bytes of an IPv6 header as a number.

@@ -31,54 +31,77 @@ impl From<Header> for Carrier {
     }
 }
 
-/// The segment that `part`, an IP payload, holds.
-#[inline(always)]
-pub(super) fn segment<'a>(frame: &Frame<'_>, carrier: Carrier, part: Part<'a>) -> Result<Segment<'a>, Skip> {
-    let Some((h, rest)) = part.captured.split_first_chunk::<FIXED_LEN>() else {
-        return Err(part.short(FIXED_LEN));
-    };
-    let header_len = usize::from(h[12] >> 4) * 4;
-    if header_len < FIXED_LEN || header_len > part.len {
-        return Err(Skip::Malformed);
-    }
-    let flags = Flags(h[13]);
-    // A snaplen that ends within the options leaves none: half an option says nothing.
-    let (options, payload) = rest.split_at_checked(header_len - FIXED_LEN).unwrap_or((rest, &[]));
-    Ok(Segment {
-        time: frame.time,
-        frame: frame.number,
-        src: Endpoint { address: carrier.src, port: u16::from_be_bytes([h[0], h[1]]) },
-        dst: Endpoint { address: carrier.dst, port: u16::from_be_bytes([h[2], h[3]]) },
-        seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
-        ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
-        flags,
-        window: u16::from_be_bytes([h[14], h[15]]),
-        options: parse_options(options, flags.syn()),
-        payload_len: u32::try_from(part.len - header_len).unwrap_or(u32::MAX),
-        payload,
-        ip_id: carrier.ip_id,
-        ttl: carrier.ttl,
-        link_digest: carrier.link_digest,
-        wire_len: frame.wire_len,
-    })
+/// A TCP header that keeps to its bounds, and what follows it.
+pub(super) struct Tcp<'a> {
+    fixed: &'a [u8; FIXED_LEN],
+    options: &'a [u8],
+    payload: &'a [u8],
+    payload_len: usize,
 }
 
-#[inline(always)]
-fn parse_options(bytes: &[u8], syn: bool) -> Options {
-    if bytes.is_empty() {
-        return Options::default();
+impl<'a> Tcp<'a> {
+    /// The header at the beginning of `part`, an IP payload.
+    ///
+    /// # Errors
+    /// [`Skip::Malformed`] if its data offset is below 5 or beyond `part`, [`Skip::Truncated`] if not even its 20 fixed
+    /// bytes were captured.
+    #[inline(always)]
+    pub fn read(part: Part<'a>) -> Result<Self, Skip> {
+        let Some((fixed, rest)) = part.captured.split_first_chunk::<FIXED_LEN>() else {
+            return Err(part.short(FIXED_LEN));
+        };
+        let header_len = usize::from(fixed[12] >> 4) * 4;
+        if header_len < FIXED_LEN || header_len > part.len {
+            return Err(Skip::Malformed);
+        }
+        // Of options that the snaplen cut, those before the cut are read.
+        let (options, payload) = rest.split_at_checked(header_len - FIXED_LEN).unwrap_or((rest, &[]));
+        Ok(Tcp { fixed, options, payload, payload_len: part.len - header_len })
     }
-    if let Some((usual, [])) = bytes.split_first_chunk::<12>()
-        && usual[..4] == USUAL_OPTIONS
-    {
-        return Options { timestamps: Some(u32_pair(usual, 4)), ..Options::default() };
+
+    /// The options if they are none or the usual ones; a short look.
+    #[inline(always)]
+    pub fn usual_options(&self) -> Option<Options> {
+        let timestamps = match self.options.first_chunk::<12>() {
+            Some(usual) if self.options.len() == 12 && usual[..4] == USUAL_OPTIONS => Some(u32_pair(usual, 4)),
+            _ if self.options.is_empty() => None,
+            _ => return None,
+        };
+        Some(Options { timestamps, ..Options::default() })
     }
-    walk_options(bytes, syn)
+
+    /// The options, whatever they are.
+    #[inline(never)]
+    pub fn all_options(&self) -> Options {
+        parse_options(self.options, Flags(self.fixed[13]).syn())
+    }
+
+    /// The segment. This comes after all else so that it is built in its place: it is too large to be handed on.
+    #[inline(always)]
+    pub fn segment(&self, frame: &Frame<'_>, carrier: &Carrier, options: Options) -> Segment<'a> {
+        let h = self.fixed;
+        Segment {
+            time: frame.time,
+            frame: frame.number,
+            src: Endpoint { address: carrier.src, port: u16::from_be_bytes([h[0], h[1]]) },
+            dst: Endpoint { address: carrier.dst, port: u16::from_be_bytes([h[2], h[3]]) },
+            seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
+            ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
+            flags: Flags(h[13]),
+            window: u16::from_be_bytes([h[14], h[15]]),
+            options,
+            payload_len: u32::try_from(self.payload_len).unwrap_or(u32::MAX),
+            payload: self.payload,
+            ip_id: carrier.ip_id,
+            ttl: carrier.ttl,
+            link_digest: carrier.link_digest,
+            wire_len: frame.wire_len,
+        }
+    }
 }
 
 /// Reads option after option; one whose length cannot be ends the walk.
-#[inline(never)]
-fn walk_options(mut bytes: &[u8], syn: bool) -> Options {
+fn parse_options(mut bytes: &[u8], syn: bool) -> Options {
     let mut options = Options::default();
     loop {
         bytes = match *bytes {

@@ -6,7 +6,7 @@ use etherparse::{IpNumber, Ipv4Header, PacketBuilder, TcpOptionElement};
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::{Endpoint, Flags, IcmpError, LinkType, SECOND, Time};
+use crate::packet::{Endpoint, Flags, IcmpError, LinkType, SECOND, Segment, Time};
 
 const PAYLOAD: &[u8] = b"hello";
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
@@ -180,8 +180,8 @@ fn samples() -> Vec<(String, u16, Vec<u8>)> {
     add("NFLOG, little-endian", 239, &[&nflog(u16::to_le_bytes, &v4)]);
     add("NFLOG, big-endian", 239, &[&nflog(u16::to_be_bytes, &v4)]);
     add("IP over InfiniBand", 242, &[&[0; 40], &[8, 0, 0, 0], &v4]);
-    let mut pktap = [0; 40];
-    (pktap[0], pktap[4], pktap[8]) = (40, 1, 1);
+    let mut pktap = [0; 108];
+    (pktap[0], pktap[4], pktap[8]) = (108, 1, 1);
     add("pktap", 258, &[&pktap, &e4]);
 
     add("IPv4 options", 101, &[&ipv4([10, 0, 0, 1], [10, 0, 0, 2], 6, &[0x94, 4, 0, 0, 1, 1, 1, 0], &tcp())]);
@@ -248,11 +248,11 @@ fn samples() -> Vec<(String, u16, Vec<u8>)> {
     add("Geneve with options, IP", 101, &[&udp(6081, &join(&[&[2, 0, 8, 0, 0, 0, 42, 0], &[1; 8], &v4]))]);
     add("MPLS in UDP", 101, &[&udp(6635, &join(&[&[0, 2, 1, 64], &v6]))]);
     add("GTP-U", 101, &[&udp(2152, &join(&[&[0x30, 255, 0, 57, 0, 0, 0, 1], &v4]))]);
-    add("GTP-U with sequence", 101, &[&udp(2152, &join(&[&[0x32, 255, 0, 61, 0, 0, 0, 1, 0, 9, 0, 0], &v6]))]);
-    let gtp: &[u8] = &[0x34, 255, 0, 65, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0x40, 1, 0, 0, 0];
+    add("GTP-U with sequence", 101, &[&udp(2152, &join(&[&[0x32, 255, 0, 81, 0, 0, 0, 1, 0, 9, 0, 0], &v6]))]);
+    let gtp: &[u8] = &[0x34, 255, 0, 69, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0x40, 1, 0, 0, 0];
     add("GTP-U with extensions", 101, &[&udp(2152, &join(&[gtp, &v4]))]);
     add("L2TP", 101, &[&udp(1701, &join(&[&[0, 2, 0, 1, 0, 2, 0xff, 3, 0, 0x21], &v4]))]);
-    let l2tp: &[u8] = &[0x4a, 2, 0, 80, 0, 1, 0, 2, 0, 3, 0, 4, 0, 2, 9, 9, 0, 0x57];
+    let l2tp: &[u8] = &[0x4a, 2, 0, 95, 0, 1, 0, 2, 0, 3, 0, 4, 0, 2, 9, 9, 0, 0x57];
     add("L2TP with all fields", 101, &[&udp(1701, &join(&[l2tp, &v6]))]);
     add(
         "tunnels in a tunnel",
@@ -314,10 +314,16 @@ fn the_short_way_and_the_patient_way_agree() {
     let mut plain_frames = 0;
     for (name, link, bytes) in samples() {
         let mut decoder = Decoder::default();
-        if let Some(segment) = plain(&frame(link, &bytes)) {
+        let frame = frame(link, &bytes);
+        if let Some((carrier, tcp)) = plain(&frame) {
             plain_frames += 1;
-            let patient = decoder.patient(&frame(link, &bytes)).unwrap();
-            assert_eq!(format!("{patient:?}"), format!("{:?}", Decoded::Segment(segment)), "{name}");
+            assert_eq!(tcp.usual_options(), Some(tcp.all_options()));
+            let patient = decoder.patient(&frame).unwrap();
+            assert_eq!(
+                text(&patient),
+                text(&Decoded::Segment(tcp.segment(&frame, &carrier, tcp.all_options()))),
+                "{name}"
+            );
         }
     }
     assert_eq!(plain_frames, 3, "IPv4, IPv6 and one tag");
@@ -628,9 +634,10 @@ proptest! {
             prop_assert!(s.payload.len() <= s.payload_len as usize);
         }
         let whole = frame(link, &bytes);
-        if let Some(segment) = plain(&whole) {
+        if let Some((carrier, tcp)) = plain(&whole) {
             let patient = decoder.patient(&whole).unwrap();
-            prop_assert_eq!(text(&patient), text(&Decoded::Segment(segment)));
+            prop_assert!(tcp.usual_options().is_none_or(|usual| usual == tcp.all_options()));
+            prop_assert_eq!(text(&patient), text(&Decoded::Segment(tcp.segment(&whole, &carrier, tcp.all_options()))));
         }
     }
 
