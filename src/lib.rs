@@ -13,5 +13,7 @@ pub mod liveness;
 pub mod packet;
 pub mod phrase;
 pub mod report;
+#[cfg(test)]
+mod sample;
 pub mod summary;
 pub mod watch;

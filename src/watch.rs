@@ -215,8 +215,11 @@ impl Watched {
         } else {
             (if s.flags.rst() { Sign::Reset } else { Sign::Fin }, c.last(), s.time)
         };
+        let silence = now.since(since).max(0);
         let payload_silence = now.since(c.last_payload()).max(0);
-        self.broke = Some(Break { silence: now.since(since).max(0), payload_silence, sign, by });
+        let survived = Break::survived(c.longest_silence, silence);
+        let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
+        self.broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
     }
 
     /// An ICMP error about a segment of this flow.

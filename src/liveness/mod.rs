@@ -1,9 +1,14 @@
 //! What the packets of a flow mean: who watches whom, who gave up on whom.
 
+pub mod clocks;
+pub mod cost;
 pub mod death;
+pub mod exposure;
 pub mod findings;
 pub mod heartbeat;
 pub mod keepalive;
+pub mod limits;
+pub mod rules;
 pub mod settings;
 pub mod verdict;
 pub mod window;
@@ -235,7 +240,9 @@ impl Liveness {
             let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(|p| p.run_start))?;
             let silence = asked.since(d.last_heard).max(0);
             let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
-            Some(Break { silence, payload_silence, sign: Sign::Silence, by })
+            let survived = Break::survived(c.longest_silence, silence);
+            let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
+            Some(Break { silence, payload_silence, survived, payload_survived, sign: Sign::Silence, by })
         })
     }
 

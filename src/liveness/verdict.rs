@@ -1,5 +1,6 @@
 //! From what was seen on a flow to what it means: the last step of the analysis, pure functions of the summary.
 
+use super::{clocks, cost, exposure, findings};
 use crate::packet::{Nanos, Time};
 use crate::summary::{Both, FlowSummary, Side};
 
@@ -33,10 +34,23 @@ pub struct Break {
     pub silence: Nanos,
     /// The same, from the last new payload of either side.
     pub payload_silence: Nanos,
+    /// The longest silence that the flow is known to have survived; see [`Break::survived`].
+    pub survived: Nanos,
+    /// The same of the time without new payload.
+    pub payload_survived: Nanos,
     /// What showed it.
     pub sign: Sign,
     /// Who sent the FIN or RST, by its addresses; with [`Sign::Silence`] who got no answer.
     pub by: Side,
+}
+
+impl Break {
+    /// What is known to have been survived, from a flow's longest silence and the one in which it broke. The longest may
+    /// be that very one, and then nothing is known.
+    #[must_use]
+    pub fn survived(longest: Nanos, broken: Nanos) -> Nanos {
+        if longest == broken { 0 } else { longest }
+    }
 }
 
 /// What showed that a flow was broken.
@@ -52,5 +66,16 @@ pub enum Sign {
     Silence,
 }
 
-/// Fills in what follows from the rest of the summary: exposure, clocks, cost and findings.
-pub fn conclude(_flow: &mut FlowSummary, _context: &Context) {}
+/// Fills in what follows from the rest of the summary: the stacks, the clocks of the deaths, exposure, cost and findings.
+pub fn conclude(flow: &mut FlowSummary, context: &Context) {
+    for keepalive in flow.keepalive.0.iter_mut().flatten() {
+        keepalive.stack = clocks::stack(keepalive);
+    }
+    let clocks: Vec<_> = flow.deaths.iter().map(|d| clocks::of_death(flow, d, context)).collect();
+    for (death, clock) in flow.deaths.iter_mut().zip(clocks) {
+        death.clock = clock;
+    }
+    flow.exposure = exposure::of(flow, context);
+    flow.cost = cost::of(flow, context);
+    flow.findings = findings::of(flow, context);
+}

@@ -19,7 +19,7 @@ mod tests {
     use super::*;
     use crate::event::EventKind;
     use crate::packet::{MILLISECOND, Time};
-    use crate::report::sample;
+    use crate::sample;
     use crate::summary::Side;
     use serde_json::{Value, json};
 

@@ -87,7 +87,7 @@ impl Formatter for OneFlowALine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::sample;
 
     #[test]
     fn each_flow_is_a_line() {

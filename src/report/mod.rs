@@ -3,8 +3,6 @@
 pub mod events;
 pub mod json;
 pub mod model;
-#[cfg(test)]
-mod sample;
 pub mod schema;
 pub mod text;
 

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use crate::event::{Event, EventKind};
     use crate::packet::{SECOND, Time};
-    use crate::report::sample;
+    use crate::sample;
     use crate::summary::{Both, End, Side};
 
     /// Checks `value` against the parts of JSON Schema that the generated schemas use. Stricter in one point: a key that

@@ -527,7 +527,7 @@ fn exposed(flow: &FlowSummary, side: Side) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::sample;
 
     fn text(analysis: &Analysis, info: &CaptureInfo, options: TextOptions) -> String {
         let mut out = Vec::new();

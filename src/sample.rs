@@ -1,8 +1,8 @@
-//! An analysis with something of everything, for the tests of the writers.
+//! Flows and an analysis with something of everything, for tests.
 
-use super::CaptureInfo;
 use crate::analyzer::Analysis;
 use crate::packet::{Address, Endpoint, MILLISECOND, SECOND, Time};
+use crate::report::CaptureInfo;
 use crate::summary::*;
 
 /// 2026-11-22T18:20:11.123456789Z.

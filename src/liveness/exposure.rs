@@ -1,0 +1,193 @@
+//! If a side died silently now, would the other know, by what, and after how long at worst?
+
+use std::borrow::Cow;
+
+use super::clocks::{self, TCP_RETRIES2};
+use super::rules;
+use super::verdict::Context;
+use crate::packet::{Nanos, seconds};
+use crate::phrase::{count, duration};
+use crate::summary::{
+    BeatKind, Both, Exposure, FlowSummary, Ground, HeartbeatSummary, KeepaliveSummary, NoticedBy, Side,
+};
+
+/// Linux' defaults, where a figure of a Linux-like prober was not seen: idle, interval (seconds), count.
+const LINUX: (f64, f64, u32) = (7200.0, 75.0, 9);
+/// Windows' defaults, where the probes carry a byte.
+const WINDOWS: (f64, f64, u32) = (7200.0, 1.0, 10);
+/// How many of a side's longest pauses must fit into a flow before the side counts as sending regularly.
+const REGULAR: i64 = 4;
+
+/// For each side: what if it died.
+#[must_use]
+pub fn of(flow: &FlowSummary, context: &Context) -> Both<Exposure> {
+    Both(Side::BOTH.map(|dead| by_other(flow, context, dead.peer())))
+}
+
+/// What `watcher` would notice of the other's death: the quickest of what it has.
+fn by_other(flow: &FlowSummary, context: &Context, watcher: Side) -> Exposure {
+    let keepalive = flow.keepalive[watcher].as_ref().map(|k| by_keepalive(k, watcher));
+    let heartbeat = flow.heartbeats.iter().filter_map(|h| by_heartbeat(h, watcher));
+    let data = by_data(flow, context, watcher);
+    let worst = |e: &Exposure| e.worst_case_s.unwrap_or(f64::INFINITY);
+    let quickest = keepalive.into_iter().chain(heartbeat).chain(data).min_by(|a, b| worst(a).total_cmp(&worst(b)));
+    quickest.unwrap_or(Exposure {
+        noticed_by: NoticedBy::None,
+        worst_case_s: None,
+        basis: Ground::Observed,
+        note: Cow::Borrowed(match watcher {
+            Side::Client => "The client was seen to send no probe and no regular data, and expects no heartbeat.",
+            Side::Server => "The server was seen to send no probe and no regular data, and expects no heartbeat.",
+        }),
+    })
+}
+
+/// Probes after an idle time, and so many intervals until the last went unanswered.
+fn by_keepalive(k: &KeepaliveSummary, watcher: Side) -> Exposure {
+    let (stack, (idle, interval, tries)) = if k.probe_len == 1 { ("Windows'", WINDOWS) } else { ("Linux'", LINUX) };
+    let mut assumed = Vec::new();
+    if k.idle_s.is_none() {
+        assumed.push(format!("idle {}", duration(idle)));
+    }
+    if k.interval_s.is_none() {
+        assumed.push(format!("interval {}", duration(interval)));
+    }
+    if k.count.is_none() {
+        assumed.push(count(tries.into(), "probe"));
+    }
+    let (idle, interval) = (k.idle_s.unwrap_or(idle), k.interval_s.unwrap_or(interval));
+    let tries = k.count.unwrap_or(tries);
+    let (basis, origin) = if assumed.is_empty() {
+        (Ground::Observed, String::new())
+    } else {
+        (Ground::Assumed, format!("; {stack} default of {} assumed", assumed.join(", ")))
+    };
+    let who = watcher.name();
+    let timing = format!("{} idle, {} each {}", duration(idle), count(tries.into(), "probe"), duration(interval));
+    Exposure {
+        noticed_by: NoticedBy::Keepalive,
+        worst_case_s: Some(idle + interval * f64::from(tries)),
+        basis,
+        note: Cow::Owned(format!(
+            "The {who}'s keepalive: {timing}{origin}. Data in flight would hold the probes back."
+        )),
+    }
+}
+
+/// A beat or a reply that does not come.
+fn by_heartbeat(h: &HeartbeatSummary, watcher: Side) -> Option<Exposure> {
+    // A poll that goes unanswered is data in flight; that its sender also minds a missing answer is not known.
+    let patience = rules::patience(h, watcher).filter(|_| h.kind == BeatKind::Heartbeat)?;
+    let (who, name) = (watcher.name(), h.protocol.unwrap_or("nameless"));
+    let missed = if h.from == watcher { "reply" } else { "beat" };
+    let doubt = match patience.ground {
+        Ground::Assumed => ", assumed to be acted upon",
+        Ground::Observed | Ground::Declared => "",
+    };
+    Some(Exposure {
+        noticed_by: NoticedBy::Heartbeat,
+        worst_case_s: Some(patience.seconds),
+        basis: patience.ground,
+        note: Cow::Owned(format!(
+            "The {who} would miss a {missed} of the {name} heartbeat: {}{doubt}.",
+            patience.words
+        )),
+    })
+}
+
+/// Data that is never acknowledged, if the watcher goes on sending at the pace it kept.
+fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Exposure> {
+    let limit = clocks::resend_limit(TCP_RETRIES2);
+    let pause = context.longest_payload_gap[watcher].filter(|&pause| regular(pause, flow, context))?;
+    let (who, pause) = (watcher.name(), seconds(pause));
+    Some(Exposure {
+        noticed_by: NoticedBy::Retransmission,
+        worst_case_s: Some(pause + limit),
+        basis: Ground::Assumed,
+        note: Cow::Owned(format!(
+            "The {who} sent data at least every {}; Linux' default tcp_retries2 of {TCP_RETRIES2} assumed, {}.",
+            duration(pause),
+            duration(limit)
+        )),
+    })
+}
+
+fn regular(pause: Nanos, flow: &FlowSummary, context: &Context) -> bool {
+    let lifetime = flow.last.max(context.capture_end).since(flow.first);
+    pause.saturating_mul(REGULAR) <= lifetime && lifetime > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::SECOND;
+    use crate::sample;
+    use crate::summary::{Interval, Mode};
+
+    #[test]
+    fn a_prober_notices_after_idle_and_all_its_probes() {
+        let mut flow = sample::quiet(1);
+        flow.keepalive[Side::Client] = Some(sample::probes());
+        let exposure = of(&flow, &Context::default());
+        let if_server_dies = &exposure[Side::Server];
+        assert_eq!(if_server_dies.noticed_by, NoticedBy::Keepalive);
+        assert_eq!(if_server_dies.worst_case_s, Some(2.0 + 1.0 * 3.0));
+        assert_eq!(if_server_dies.basis, Ground::Observed);
+        assert_eq!(exposure[Side::Client].noticed_by, NoticedBy::None);
+        assert_eq!(exposure[Side::Client].worst_case_s, None);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_the_stack_s_default_and_said_to_be() {
+        let mut flow = sample::quiet(1);
+        let answered = KeepaliveSummary { idle_s: Some(7200.0), interval_s: None, count: None, ..sample::probes() };
+        flow.keepalive[Side::Server] = Some(answered.clone());
+        let exposure = of(&flow, &Context::default());
+        // 7200 + 9 × 75 = 7875 s = 2 h 11 min 15 s.
+        assert_eq!(exposure[Side::Client].worst_case_s, Some(7875.0));
+        assert_eq!(exposure[Side::Client].basis, Ground::Assumed);
+        assert!(exposure[Side::Client].note.contains("Linux' default of interval 1 min 15 s, 9 probes assumed"));
+        flow.keepalive[Side::Server] = Some(KeepaliveSummary { probe_len: 1, ..answered });
+        assert_eq!(of(&flow, &Context::default())[Side::Client].worst_case_s, Some(7210.0), "Windows");
+    }
+
+    #[test]
+    fn the_quickest_of_several_counts() {
+        let mut flow = sample::analysis().0.flows.remove(0);
+        flow.keepalive[Side::Client] = Some(KeepaliveSummary { idle_s: Some(300.0), ..sample::probes() });
+        let exposure = of(&flow, &Context::default());
+        // The client misses PINGRESP after two intervals of 60 s, before 303 s; the server PINGREQ after 1.5 keep alives.
+        assert_eq!(
+            (exposure[Side::Server].noticed_by, exposure[Side::Server].worst_case_s),
+            (NoticedBy::Heartbeat, Some(120.0))
+        );
+        assert_eq!(
+            (exposure[Side::Client].noticed_by, exposure[Side::Client].worst_case_s),
+            (NoticedBy::Heartbeat, Some(90.0))
+        );
+        assert_eq!(exposure[Side::Client].basis, Ground::Declared);
+    }
+
+    #[test]
+    fn regular_data_notices_by_retransmission_and_a_pause_does_not() {
+        let flow = sample::quiet(1);
+        let mut context = Context { capture_end: flow.last, ..Context::default() };
+        context.longest_payload_gap[Side::Client] = Some(5 * SECOND);
+        context.longest_payload_gap[Side::Server] = Some(50 * SECOND);
+        let exposure = of(&flow, &context);
+        assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::Retransmission);
+        assert_eq!(exposure[Side::Server].worst_case_s, Some(5.0 + 924.6));
+        assert_eq!(exposure[Side::Client].noticed_by, NoticedBy::None, "it may never send again");
+    }
+
+    #[test]
+    fn a_poll_is_no_watch() {
+        let mut flow = sample::analysis().0.flows.remove(0);
+        flow.heartbeats[0].kind = BeatKind::Polling;
+        flow.heartbeats[0].mode = Mode::RequestReply;
+        flow.heartbeats[0].interval = Some(Interval { median: 1.0, min: 1.0, max: 1.0, mad: 0.0 });
+        flow.keepalive = Both::default();
+        let exposure = of(&flow, &Context::default());
+        assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::None);
+    }
+}
