@@ -26,17 +26,25 @@ impl Frames for Iscsi {
     const ENOUGH: usize = 3;
 
     fn measure(_: Side, head: &[u8]) -> Measure {
-        let Some(&[first, flags, _, _, additional, high, middle, low, ..]) = head.first_chunk::<HEADER>() else {
+        let Some(&[first, flags, third, fourth, additional, high, middle, low, ..]) = head.first_chunk::<HEADER>()
+        else {
             // The first bit is reserved, the second says "immediate"; six bits of operation follow.
-            let known = head
-                .first()
-                .is_none_or(|first| matches!(first & 0xBF, 0x00..=0x06 | 0x10 | 0x20..=0x26 | 0x31 | 0x32 | 0x3F));
-            return if known { Measure::Need(HEADER) } else { Measure::Lost };
+            let known = |first| matches!(first & 0xBF, 0x00..=0x06 | 0x10 | 0x20..=0x26 | 0x31 | 0x32 | 0x3F);
+            return if head.iter().take(1).all(known) { Measure::Need(HEADER) } else { Measure::Lost };
         };
+        let (last, reserved) = (flags & 0x80 != 0, third == 0 && fourth == 0);
         let fits = match first & 0xBF {
-            // The final bit, and nothing else.
-            NOP_OUT | NOP_IN => flags == 0x80 && head[2..4] == [0, 0],
-            0x01..=0x06 | 0x10 | 0x21..=0x26 | 0x31 | 0x32 | 0x3F => true,
+            NOP_OUT | NOP_IN => flags == 0x80 && reserved,
+            // Task management, logout, and a request for data (SNACK).
+            0x02 | 0x06 | 0x10 => last && reserved,
+            // Command, login (versions 0), text and data from the initiator.
+            0x01 => flags & 0x18 == 0 && reserved,
+            0x03 | 0x23 => flags & 0x30 == 0 && reserved,
+            0x04 | 0x24 => flags & 0x3F == 0 && reserved,
+            0x05 => flags & 0x7F == 0 && reserved,
+            // Answers, ready to transfer, asynchronous message, reject; their second pair of bytes can be a status.
+            0x21 | 0x22 | 0x26 | 0x31 | 0x32 | 0x3F => last,
+            0x25 => true,
             _ => false,
         };
         if !fits {

@@ -23,6 +23,7 @@ mod http2;
 mod iec104;
 mod irc;
 mod iscsi;
+mod jt808;
 mod kafka;
 mod ldp;
 mod mars;
@@ -37,6 +38,7 @@ mod postgresql;
 mod rocketmq;
 mod rsocket;
 mod sccp;
+mod sip;
 mod smb;
 mod smpp;
 mod someip;
@@ -148,6 +150,8 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "fix", recognise: fix::recognise },
     Protocol { name: "dnp3", recognise: dnp3::recognise },
     Protocol { name: "smb2", recognise: smb::recognise },
+    Protocol { name: "jt808", recognise: jt808::recognise },
+    Protocol { name: "sip", recognise: sip::recognise },
     Protocol { name: "dubbo", recognise: dubbo::recognise },
     Protocol { name: "diameter", recognise: diameter::recognise },
     Protocol { name: "cassandra", recognise: cassandra::recognise },

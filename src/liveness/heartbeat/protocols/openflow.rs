@@ -14,7 +14,7 @@ const LAST: u8 = 35;
 #[derive(Default)]
 struct OpenFlow;
 
-/// Recognises OpenFlow by its ports, or by four messages.
+/// Recognises OpenFlow by its ports, or by the HELLO of both sides, or by four echoes.
 pub fn recognise(opening: &Opening) -> Recognition {
     frames::recognise::<OpenFlow, 32>(opening)
 }
@@ -35,6 +35,14 @@ impl Frames for OpenFlow {
             },
             [] | [1..=6] | [1..=6, 0..=LAST] | [1..=6, 0..=LAST, _] => Measure::Need(8),
             _ => Measure::Lost,
+        }
+    }
+
+    fn weight(head: &[u8]) -> usize {
+        match head[1] {
+            HELLO => 2,
+            ECHO_REQUEST | ECHO_REPLY => 1,
+            _ => 0,
         }
     }
 

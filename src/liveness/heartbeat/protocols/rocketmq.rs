@@ -10,6 +10,9 @@ use crate::summary::Side;
 const HEADER: usize = 8;
 const JSON: u8 = 0;
 const HEART_BEAT: u32 = 34;
+/// Longest command and header believed: com.rocketmq.remoting.frameMaxLength is 16 MiB by default.
+const LONGEST: u32 = 16 << 20;
+const LONGEST_HEADER: u32 = 1 << 20;
 /// `flag`: this is a response.
 const RESPONSE: u32 = 1;
 
@@ -64,7 +67,11 @@ impl Frames for RocketMq {
             1 => first < 0x10 && header >= 21,
             _ => false,
         };
-        if fits && len >= header + 4 { Measure::Frame(4 + u64::from(len)) } else { Measure::Lost }
+        if fits && header <= LONGEST_HEADER && (header + 4..=LONGEST).contains(&len) {
+            Measure::Frame(4 + u64::from(len))
+        } else {
+            Measure::Lost
+        }
     }
 
     fn frame(&mut self, from: Side, frame: Frame<'_>, signs: &mut Vec<Sign>) {

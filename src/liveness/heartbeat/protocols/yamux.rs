@@ -16,14 +16,14 @@ const PREFIXES: std::ops::RangeInclusive<u8> = 4..=5;
 #[derive(Default)]
 struct Yamux;
 
-/// Recognises yamux by Consul's and Nomad's ports, or by three frames.
+/// Recognises yamux by Consul's and Nomad's ports, or by two frames that open a stream or are pings.
 pub fn recognise(opening: &Opening) -> Recognition {
     frames::recognise::<Yamux, 32>(opening)
 }
 
 impl Frames for Yamux {
     const PORTS: &'static [u16] = &[8300, 4647];
-    const ENOUGH: usize = 3;
+    const ENOUGH: usize = 2;
 
     fn measure(_: Side, head: &[u8]) -> Measure {
         let prefix = usize::from(head.first().is_some_and(|b| PREFIXES.contains(b)));
@@ -45,6 +45,12 @@ impl Frames for Yamux {
         }
         let body = if kind == DATA { u64::from(value) } else { 0 };
         Measure::Frame((prefix + HEADER) as u64 + body)
+    }
+
+    /// With all flags clear it could be another protocol's numbers: Modbus has such headers.
+    fn weight(head: &[u8]) -> usize {
+        let prefix = usize::from(PREFIXES.contains(&head[0]));
+        usize::from(matches!(head[prefix..], [_, PING, ..] | [_, _, _, 1..=2, 0, 0, ..]))
     }
 
     fn frame(&mut self, _: Side, frame: Frame<'_>, signs: &mut Vec<Sign>) {
