@@ -31,14 +31,15 @@ pub enum Kind {
     Reordered,
 }
 
-/// Judges a segment of 0 or 1 bytes at SND.NXT-1 or SND.UNA-1, by the state before it.
+/// Judges a segment of 0 or 1 bytes at SND.NXT-1 or SND.UNA-1, by the state before it. `resent` is when its sender last
+/// sent bytes again.
 #[must_use]
-pub fn judge(c: &Connection, from: Side, s: &Segment<'_>) -> Kind {
+pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) -> Kind {
     let (me, peer) = (&c.half[from], &c.half[from.peer()]);
     if !me.known.has(Known::NXT) {
         return Kind::Keepalive;
     }
-    let since_data = s.time.since(me.last_data);
+    let since_data = s.time.since(resent.map_or(me.last_data, |t| t.max(me.last_data)));
     if since_data < SHORTEST_IDLE || (before(s.ack, me.acked) && s.time.since(me.last) < REORDERING) {
         return if s.payload_len == 0 { Kind::Reordered } else { Kind::Resend };
     }

@@ -202,7 +202,7 @@ impl Liveness {
         Judged {
             shape,
             fills: false,
-            kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s)),
+            kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s, self.resends(from).map(|r| r.last))),
             unsolicited,
             since: me.last_data.max(peer.last_real),
             data_since: since_probe.is_none_or(|t| me.last_data > t || peer.last_data > t),
