@@ -255,12 +255,13 @@ fn find_replacements(flows: &mut [FlowSummary]) {
     }
     for f in flows.iter_mut().filter(|f| !f.deaths.is_empty()) {
         let Some(starts) = wanted.get(&key(f)) else { continue };
-        let (id, last) = (f.id, f.first);
+        let (id, first) = (f.id, f.first);
         for d in &mut f.deaths {
-            let after = starts.iter().find(|(start, other)| *other != id && *start > d.last_heard && *start > last);
+            let since = d.last_heard.unwrap_or(first).max(first);
+            let after = starts.iter().find(|(start, other)| *other != id && *start > since);
             if let Some((start, other)) = after {
                 d.recovered_as = Some(*other);
-                d.outage = Some(start.since(d.last_heard));
+                d.outage = d.last_heard.map(|heard| start.since(heard));
             }
         }
     }

@@ -78,7 +78,7 @@ pub fn analysis() -> (Analysis, CaptureInfo) {
         dead: Side::Server,
         detected_by: Some(Side::Client),
         mechanism: Mechanism::KeepaliveTimeout,
-        last_heard: START.plus(4_212 * MILLISECOND),
+        last_heard: Some(START.plus(4_212 * MILLISECOND)),
         detected_at: Some(START.plus(9_300 * MILLISECOND)),
         basis: Basis::Observed,
         uncertainty: 0,

@@ -277,8 +277,8 @@ pub struct Death {
     pub detected_by: Option<Side>,
     /// How.
     pub mechanism: Mechanism,
-    /// The last packet from the dead side that the detector can have received.
-    pub last_heard: Time,
+    /// The last packet from the dead side that the detector can have received; `None` where the capture holds none.
+    pub last_heard: Option<Time>,
     /// When it gave up.
     pub detected_at: Option<Time>,
     /// How sure that moment is.
@@ -293,6 +293,14 @@ pub struct Death {
     pub outage: Option<Nanos>,
     /// The frames that prove it, in order, few.
     pub evidence: Vec<u64>,
+}
+
+impl Death {
+    /// How long the detector had not heard the dead side when it gave up; `None` where either moment is unknown.
+    #[must_use]
+    pub fn detection(&self) -> Option<Nanos> {
+        Some(self.detected_at?.since(self.last_heard?))
+    }
 }
 
 /// What would notice a side's silent death.

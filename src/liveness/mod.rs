@@ -163,7 +163,7 @@ impl Liveness {
     }
 
     /// Adds a death, unless this side has noticed already; a verdict replaces a suspicion.
-    pub fn add_death(&mut self, death: Death, out: &mut Out<'_>) {
+    pub fn add_death(&mut self, death: Death, now: Time, out: &mut Out<'_>) {
         let deaths = &mut self.rare().deaths;
         if deaths.iter().any(|d| d.detected_by == death.detected_by) {
             return;
@@ -178,7 +178,7 @@ impl Liveness {
         {
             probes.count = Some(probes.run);
         }
-        let time = time.unwrap_or(death.last_heard);
+        let time = time.or(death.last_heard).unwrap_or(now);
         out.tell(time, frame, death.detected_by, EventKind::PeerDead(Box::new(death.clone())));
         self.rare().deaths.push(death);
     }
@@ -221,7 +221,7 @@ impl Liveness {
             None
         };
         if let Some(death) = death {
-            self.add_death(death, out);
+            self.add_death(death, s.time, out);
         }
     }
 
@@ -238,7 +238,7 @@ impl Liveness {
         self.deaths().iter().find_map(|d| {
             let by = d.detected_by.filter(|_| d.basis != Basis::Observed)?;
             let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(|p| p.run_start))?;
-            let silence = asked.since(d.last_heard).max(0);
+            let silence = asked.since(d.last_heard?).max(0);
             let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
             let survived = Break::survived(c.longest_silence, silence);
             let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
@@ -253,7 +253,7 @@ impl Liveness {
         }
         for side in Side::BOTH {
             if let Some(death) = death::by_silence(c, self, side, now, ended) {
-                self.add_death(death, out);
+                self.add_death(death, now, out);
             }
         }
     }

@@ -730,8 +730,8 @@ pub struct Death<'a> {
     pub detected_by: Option<SideWord>,
     /// How.
     pub mechanism: Mechanism,
-    /// The last packet from the dead side that the detector can have received.
-    pub last_heard: Time,
+    /// The last packet from the dead side that the detector can have received; null where the capture holds none.
+    pub last_heard: Option<Time>,
     /// When it gave up.
     pub detected_at: Option<Time>,
     /// From `last_heard` to `detected_at`.
@@ -756,9 +756,9 @@ impl<'a> From<&'a summary::Death> for Death<'a> {
             dead: d.dead.into(),
             detected_by: d.detected_by.map(SideWord::from),
             mechanism: d.mechanism.into(),
-            last_heard: Time(d.last_heard),
+            last_heard: d.last_heard.map(Time),
             detected_at: d.detected_at.map(Time),
-            detection_s: d.detected_at.map(|at| at.since(d.last_heard).into()),
+            detection_s: d.detection().map(Seconds::from),
             basis: d.basis.into(),
             uncertainty_s: d.uncertainty.into(),
             clock: d.clock.as_deref(),

@@ -141,7 +141,7 @@ impl<W: Write> Text<'_, W> {
 
     fn many_dead(&self, dead: &[&FlowSummary], flows: usize) -> String {
         let deaths = || dead.iter().flat_map(|f| &f.deaths);
-        let mut took: Vec<Nanos> = deaths().filter_map(|d| Some(d.detected_at?.since(d.last_heard))).collect();
+        let mut took: Vec<Nanos> = deaths().filter_map(Death::detection).collect();
         took.sort_unstable();
         let noticed = match took.as_slice() {
             [] => String::new(),
@@ -163,22 +163,22 @@ impl<W: Write> Text<'_, W> {
     /// One death in a clause.
     fn verdict(&self, d: &Death) -> String {
         let dead = d.dead.name();
+        let silent = |to: Time| silence(d, self.start, to);
         match (d.detected_by, d.detected_at) {
             (Some(by), Some(at)) => format!(
                 "the {} took the {dead} for dead {} after last hearing it, {}",
                 by.name(),
-                duration(seconds(at.since(d.last_heard))),
+                silent(at),
                 noticed_by(d.mechanism)
             ),
             (Some(by), None) => format!(
                 "the {dead} fell silent, and {} later, when the capture ended, the {} was still trying",
-                duration(seconds(self.end.since(d.last_heard))),
+                silent(self.end),
                 by.name()
             ),
-            (None, _) => format!(
-                "the {dead} is dead, and nobody had noticed when the capture ended {} later",
-                duration(seconds(self.end.since(d.last_heard)))
-            ),
+            (None, _) => {
+                format!("the {dead} is dead, and nobody had noticed when the capture ended {} later", silent(self.end))
+            }
         }
     }
 
@@ -297,7 +297,9 @@ impl<W: Write> Text<'_, W> {
 
     /// One death with its moment and its frames.
     fn death(&self, flow: &FlowSummary, d: &Death) -> String {
-        let (dead, silent) = (d.dead.name(), |to: Time| duration(seconds(to.since(d.last_heard))));
+        let (dead, silent) = (d.dead.name(), |to: Time| silence(d, flow.first, to));
+        let heard =
+            || d.last_heard.map_or_else(|| "before the capture began".into(), |t| format!("at {}", self.moment(t)));
         let mut said = match (d.detected_by, d.detected_at) {
             (Some(by), Some(at)) => {
                 let how = match d.mechanism {
@@ -318,15 +320,15 @@ impl<W: Write> Text<'_, W> {
                 )
             }
             (Some(by), None) => format!(
-                "{} last heard the {dead} at {}; it was still trying when the capture ended {} later: {}",
+                "{} last heard the {dead} {}; it was still trying when the capture ended {} later: {}",
                 by.name(),
-                self.moment(d.last_heard),
+                heard(),
                 silent(self.end),
                 why(flow, d, by)
             ),
             (None, _) => format!(
-                "nobody noticed: the {dead} was last heard at {}, {} before the capture ended",
-                self.moment(d.last_heard),
+                "nobody noticed: the {dead} was last heard {}, {} before the capture ended",
+                heard(),
                 silent(self.end)
             ),
         };
@@ -575,5 +577,13 @@ mod tests {
         assert!(!plain.contains('\u{1b}'), "{plain:?}");
         let colored = text(&analysis, &info, TextOptions { all: true, color: true });
         assert!(colored.contains("\u{1b}[1;31m"));
+    }
+}
+
+/// How long the dead side had not been heard; where the capture holds nothing of it, at least since `start`.
+fn silence(d: &Death, start: Time, to: Time) -> String {
+    match d.last_heard {
+        Some(heard) => duration(seconds(to.since(heard))),
+        None => format!("at least {}", duration(seconds(to.since(start)))),
     }
 }
