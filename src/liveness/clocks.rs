@@ -101,7 +101,7 @@ pub fn stack(k: &KeepaliveSummary) -> Option<&'static str> {
 #[must_use]
 pub fn of_death(flow: &FlowSummary, death: &Death, context: &Context) -> Option<String> {
     let by = death.detected_by?;
-    let detection = seconds(death.detected_at?.since(death.last_heard));
+    let detection = seconds(death.detection()?);
     match death.mechanism {
         Mechanism::KeepaliveTimeout => {
             let k = flow.keepalive[by].as_ref()?;

@@ -185,7 +185,7 @@ fn unwatched(flow: &FlowSummary, found: &mut Found) {
 /// A death noticed late, or else a watch whose figures, as seen, make it late.
 fn slow(flow: &FlowSummary, found: &mut Found) {
     for death in &flow.deaths {
-        let Some(took) = death.detected_at.map(|at| seconds(at.since(death.last_heard))).filter(|&s| s > SLOW) else {
+        let Some(took) = death.detection().map(seconds).filter(|&s| s > SLOW) else {
             continue;
         };
         let remedy = match death.mechanism {
@@ -229,7 +229,7 @@ fn half_open(flow: &FlowSummary, found: &mut Found) {
                 found.add(HALF_OPEN, Severity::Error, message);
             }
             (Mechanism::KeepaliveReset | Mechanism::ResetOnData, Some(at)) => {
-                let held = duration(seconds(at.since(death.last_heard)));
+                let held = duration(seconds(at.since(death.last_heard.unwrap_or(flow.first))));
                 let message = format!(
                     "The {other} held the connection for up to {held} after the {dead}, or a box on the way, had forgotten it."
                 );
@@ -403,7 +403,7 @@ mod tests {
             dead: Side::Server,
             detected_by: Some(Side::Client),
             mechanism,
-            last_heard: sample::START,
+            last_heard: Some(sample::START),
             detected_at: Some(sample::START.plus(after)),
             basis: Basis::Observed,
             uncertainty: 0,

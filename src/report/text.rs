@@ -526,6 +526,14 @@ fn exposed(flow: &FlowSummary, side: Side) -> String {
     }
 }
 
+/// How long the dead side had not been heard; where the capture holds nothing of it, at least since `start`.
+fn silence(d: &Death, start: Time, to: Time) -> String {
+    match d.last_heard {
+        Some(heard) => duration(seconds(to.since(heard))),
+        None => format!("at least {}", duration(seconds(to.since(start)))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -577,13 +585,5 @@ mod tests {
         assert!(!plain.contains('\u{1b}'), "{plain:?}");
         let colored = text(&analysis, &info, TextOptions { all: true, color: true });
         assert!(colored.contains("\u{1b}[1;31m"));
-    }
-}
-
-/// How long the dead side had not been heard; where the capture holds nothing of it, at least since `start`.
-fn silence(d: &Death, start: Time, to: Time) -> String {
-    match d.last_heard {
-        Some(heard) => duration(seconds(to.since(heard))),
-        None => format!("at least {}", duration(seconds(to.since(start)))),
     }
 }
