@@ -113,7 +113,7 @@ impl Fragments {
     /// # Errors
     /// [`Skip::Fragment`] while others are missing, [`Skip::Malformed`] for a fragment that cannot be.
     pub fn add(&mut self, header: Header, fragment: Fragment, payload: Part<'_>, now: Time) -> Result<Whole, Skip> {
-        let end = fragment.offset + payload.len;
+        let end = payload.len.saturating_add(fragment.offset);
         if payload.len == 0 || end > MAX_PAYLOAD || fragment.more && !payload.len.is_multiple_of(8) {
             return Err(Skip::Malformed);
         }

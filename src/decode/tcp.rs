@@ -8,9 +8,6 @@ use super::part::Part;
 /// A header without options.
 const FIXED_LEN: usize = 20;
 
-/// "NOP NOP timestamps(10)": how every stack lays out its options once a connection is up (RFC 7323, appendix A).
-const USUAL_OPTIONS: [u8; 4] = [1, 1, 8, 10];
-
 /// The largest shift (RFC 7323 §2.3); a larger one is to be used as this one.
 const MAX_WINDOW_SCALE: u8 = 14;
 
@@ -59,12 +56,13 @@ impl<'a> Tcp<'a> {
         Ok(Tcp { fixed, options, payload, payload_len: part.len - header_len })
     }
 
-    /// The options if they are none or the usual ones; a short look.
+    /// The options if they are none or "NOP NOP timestamps", which is how every stack lays them out once a connection
+    /// is up (RFC 7323, appendix A): a short look.
     #[inline(always)]
     pub fn usual_options(&self) -> Option<Options> {
-        let timestamps = match self.options.first_chunk::<12>() {
-            Some(usual) if self.options.len() == 12 && usual[..4] == USUAL_OPTIONS => Some(u32_pair(usual, 4)),
-            _ if self.options.is_empty() => None,
+        let timestamps = match self.options {
+            [] => None,
+            [1, 1, 8, 10, values @ ..] if values.len() == 8 => values.first_chunk().map(u32_pair),
             _ => return None,
         };
         Some(Options { timestamps, ..Options::default() })
@@ -114,8 +112,8 @@ fn parse_options(mut bytes: &[u8], syn: bool) -> Options {
                 match (kind, option) {
                     (2, &[_, _, a, b]) if syn => options.mss = Some(u16::from_be_bytes([a, b])),
                     (3, &[_, _, shift]) if syn => options.window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
-                    (5, _) if len >= 10 => options.sack = options.sack.or(Some(u32_pair(option, 2))),
-                    (8, _) if len == 10 => options.timestamps = Some(u32_pair(option, 2)),
+                    (5, [_, _, blocks @ ..]) => options.sack = options.sack.or(blocks.first_chunk().map(u32_pair)),
+                    (8, [_, _, values @ ..]) if len == 10 => options.timestamps = values.first_chunk().map(u32_pair),
                     _ => {}
                 }
                 rest
@@ -125,11 +123,58 @@ fn parse_options(mut bytes: &[u8], syn: bool) -> Options {
     }
 }
 
-/// Two big-endian numbers of four bytes from `at`; zeroes past the end, which callers have checked.
+/// Two big-endian numbers of four bytes.
 #[inline(always)]
-fn u32_pair(bytes: &[u8], at: usize) -> (u32, u32) {
-    match bytes.get(at..).and_then(|b| b.first_chunk::<8>()) {
-        Some(&[a, b, c, d, e, f, g, h]) => (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])),
-        None => (0, 0),
+fn u32_pair(&[a, b, c, d, e, f, g, h]: &[u8; 8]) -> (u32, u32) {
+    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_a_syn() {
+        // As Linux sends them: MSS 1460, SACK permitted, timestamps, NOP, window scale 7.
+        let bytes = [2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
+        let timestamps = Some((9, 0));
+        let expected = Options { timestamps, window_scale: Some(7), mss: Some(1460), sack: None };
+        assert_eq!(parse_options(&bytes, true), expected);
+        // RFC 9293 §3.7.1 and RFC 7323 §2.2: outside a SYN these two mean nothing.
+        assert_eq!(parse_options(&bytes, false), Options { timestamps, ..Options::default() });
+    }
+
+    #[test]
+    fn the_window_scale_is_at_most_14() {
+        for (shift, used) in [(0, 0), (14, 14), (15, 14), (255, 14)] {
+            assert_eq!(parse_options(&[3, 3, shift], true).window_scale, Some(used));
+        }
+    }
+
+    #[test]
+    fn the_first_sack_block_counts() {
+        let bytes = [1, 1, 5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
+        assert_eq!(parse_options(&bytes, false), Options { sack: Some((1, 2)), ..Options::default() });
+    }
+
+    #[test]
+    fn unknown_options_are_stepped_over() {
+        // MD5 (19), authentication (29), multipath (30), then timestamps.
+        let md5 = [&[19, 18][..], &[0; 16]].concat();
+        let bytes = [&md5[..], &[29, 4, 1, 2], &[30, 3, 0], &[8, 10, 0, 0, 0, 5, 0, 0, 0, 6]].concat();
+        assert_eq!(parse_options(&bytes, false).timestamps, Some((5, 6)));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_ends_the_options() {
+        let timestamps = [8, 10, 0, 0, 0, 5, 0, 0, 0, 6];
+        for bad in [&[4, 0][..], &[4, 1], &[4, 40], &[0], &[9]] {
+            let before = [&timestamps[..], bad].concat();
+            assert_eq!(parse_options(&before, false).timestamps, Some((5, 6)), "{bad:?}");
+            let after = [bad, &timestamps[..]].concat();
+            assert_eq!(parse_options(&after, false), Options::default(), "{bad:?}");
+        }
+        assert_eq!(parse_options(&timestamps[..9], false), Options::default(), "cut");
+        assert_eq!(parse_options(&[8, 6, 0, 0, 0, 5, 5, 6, 0, 0, 0, 1], false), Options::default(), "short");
     }
 }
