@@ -98,17 +98,17 @@ impl Analyzer {
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
         let wanted = |a: &Endpoint, b: &Endpoint| self.options.filter.as_ref().is_none_or(|keep| keep(a, b));
-        match self.decoder.decode(frame) {
+        match &self.decoder.decode(frame) {
             Decoded::Segment(segment) => {
                 a.tcp_segments += 1;
-                if wanted(&segment.src, &segment.dst) && !self.flows.segment(&segment, sink) {
+                if wanted(&segment.src, &segment.dst) && !self.flows.segment(segment, sink) {
                     a.skipped.duplicates += 1;
                 }
             }
             Decoded::Icmp(error) => {
                 a.skipped.not_tcp += 1;
                 if wanted(&error.src, &error.dst) {
-                    self.flows.icmp(&error);
+                    self.flows.icmp(error);
                 }
             }
             Decoded::Skipped(Skip::NotTcp) => a.skipped.not_tcp += 1,
