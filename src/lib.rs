@@ -6,6 +6,7 @@
 
 pub mod analyzer;
 pub mod capture;
+pub mod cli;
 pub mod decode;
 pub mod event;
 pub mod flow;
@@ -15,5 +16,6 @@ pub mod phrase;
 pub mod report;
 #[cfg(test)]
 mod sample;
+pub mod run;
 pub mod summary;
 pub mod watch;

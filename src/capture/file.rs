@@ -29,6 +29,7 @@ pub struct Files {
     warnings_left_out: u64,
     dropped: Option<u64>,
     read: Arc<AtomicU64>,
+    /// Bytes of all files; `None` if one is a pipe.
     size: Option<u64>,
 }
 
@@ -75,18 +76,6 @@ impl Files {
             read: Arc::default(),
             size,
         })
-    }
-
-    /// Bytes of all files, packed as they are; `None` if one is a pipe.
-    #[must_use]
-    pub fn size(&self) -> Option<u64> {
-        self.size
-    }
-
-    /// Bytes read so far, packed as they are.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
     }
 
     fn warn(&mut self, sentence: String) {
@@ -165,8 +154,16 @@ impl Source for Files {
         self.tally.link_types.clone()
     }
 
-    fn dropped(&self) -> Option<u64> {
+    fn dropped(&mut self) -> Option<u64> {
         self.dropped
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    fn position(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -1,0 +1,229 @@
+//! One run: from a source through the analyzer to the output asked for.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::ColorChoice;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::analyzer::{Analysis, Analyzer, FlowFilter, Options};
+use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
+use crate::cli::{Cli, FailOn, Meter};
+use crate::event::Event;
+use crate::report::model::Summary;
+use crate::report::text::TextOptions;
+use crate::report::{CaptureInfo, events, json, schema, text};
+
+/// How long packets that the kernel still holds are fetched after a live capture was told to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a run that came to its end says to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing that `--fail-on` names.
+    Clean,
+    /// Something that `--fail-on` names.
+    Failed,
+}
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The input.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The output.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// The system.
+    #[error("cannot heed signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Does what the arguments ask.
+///
+/// # Errors
+/// If the input or the output cannot be used. A reader of the output that went away is none.
+pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
+    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    if cli.schema {
+        heard(schema::write(&mut out).and_then(|()| out.flush()))?;
+        return Ok(Verdict::Clean);
+    }
+    if cli.list_interfaces {
+        let all = capture::interfaces()?;
+        heard(all.iter().try_for_each(|i| writeln!(out, "{i}")).and_then(|()| out.flush()))?;
+        return Ok(Verdict::Clean);
+    }
+    let (analysis, info) = analyse(cli, &mut out)?;
+    if cli.json || cli.events {
+        // The text tells them itself.
+        for warning in info.warnings.iter().chain(&analysis.warnings) {
+            complain(warning);
+        }
+    }
+    heard(if cli.json {
+        json::write(&mut out, &analysis, &info)
+    } else if cli.events {
+        Ok(())
+    } else {
+        let options = TextOptions { all: cli.all, color: color(cli.color) };
+        text::write(&mut out, &analysis, &info, &options)
+    })?;
+    heard(out.flush())?;
+    Ok(verdict(&cli.fail_on, &analysis))
+}
+
+/// Says something on standard error; if nobody listens there, nothing can be done about it.
+pub fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "hbsniff: {what}");
+}
+
+/// Reads the input to its end, or until it is told to stop.
+fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), RunError> {
+    let stop = stop_on_signals().map_err(RunError::Signals)?;
+    let mut source = open(cli)?;
+    let live = cli.interface.is_some();
+    let filter = cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
+    let mut analyzer = Analyzer::new(Options { filter });
+    let mut told = Told { out, wanted: cli.events, result: Ok(()) };
+    let shared = cli.events && io::stdout().is_terminal();
+    let meter = Meter::new(source.size(), !live && !shared);
+
+    let limit = cli.packets.unwrap_or(u64::MAX);
+    let deadline = cli.duration.and_then(|d| Instant::now().checked_add(d));
+    let mut warnings = Vec::new();
+    let mut number = 0;
+    let mut drain_until = None;
+    loop {
+        let progress = source.read(&mut |frame| {
+            if frame.number <= limit {
+                number = frame.number;
+                analyzer.frame(&frame, &mut |event| told.tell(event));
+            }
+        });
+        match progress {
+            Ok(Progress::More) => {}
+            Ok(Progress::Idle(_)) if drain_until.is_some() => break,
+            Ok(Progress::Idle(now)) => analyzer.advance(now, &mut |event| told.tell(event)),
+            Ok(Progress::End) => break,
+            Err(e) if live && number > 0 => {
+                warnings.push(format!("{e}; what was captured before is analysed."));
+                break;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        told.flush();
+        if told.result.is_err() || number >= limit || drain_until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        meter.at(source.position(), number);
+        let signalled = stop.load(Ordering::Relaxed);
+        if drain_until.is_none() && (signalled || deadline.is_some_and(|d| Instant::now() >= d)) {
+            if !live {
+                if signalled {
+                    warnings.push(format!("Reading was interrupted after packet {number}; the rest is not analysed."));
+                }
+                break;
+            }
+            drain_until = Some(Instant::now() + DRAIN);
+        }
+    }
+    drop(meter);
+
+    // Only a live capture knows that time has passed since its last packet; one ended by --packets may have had more.
+    let end = (live && number < limit).then(capture::now);
+    let analysis = analyzer.finish(end, &mut |event| told.tell(event));
+    told.flush();
+    heard(told.result)?;
+    warnings.splice(0..0, source.warnings());
+    let info = CaptureInfo {
+        link_types: source.link_types().into_iter().map(|link| link.name().into_owned()).collect(),
+        dropped_by_kernel: source.dropped(),
+        warnings,
+        sources: match &cli.interface {
+            Some(interface) => vec![interface.clone()],
+            None => cli.sources().iter().map(|path| path.display().to_string()).collect(),
+        },
+    };
+    Ok((analysis, info))
+}
+
+/// What is analysed.
+fn open(cli: &Cli) -> Result<Box<dyn Source>, CaptureError> {
+    let Some(interface) = &cli.interface else { return Ok(Box::new(Files::new(cli.sources().to_vec())?)) };
+    let live = capture::live(&LiveOptions {
+        interface: interface.clone(),
+        filter: cli.capture_filter.clone(),
+        snaplen: cli.snaplen,
+        buffer_size: cli.buffer_size * 1024,
+        promiscuous: cli.promiscuous(),
+    })?;
+    let links: Vec<_> = live.link_types().into_iter().map(|link| link.name()).collect();
+    complain(&format_args!("capturing on {interface} ({}); Ctrl-C ends it", links.join(", ")));
+    Ok(live)
+}
+
+/// Prints events, until that fails.
+struct Told<'a, W> {
+    out: &'a mut W,
+    wanted: bool,
+    result: io::Result<()>,
+}
+
+impl<W: Write> Told<'_, W> {
+    fn tell(&mut self, event: &Event) {
+        if self.wanted && self.result.is_ok() {
+            self.result = events::write_line(self.out, event);
+        }
+    }
+
+    /// Hands over what was told since the last time: after each portion of packets, so at once where they are live.
+    fn flush(&mut self) {
+        if self.wanted && self.result.is_ok() {
+            self.result = self.out.flush();
+        }
+    }
+}
+
+/// A flag that the first SIGINT or SIGTERM sets; the second ends the process, with the status that shells give.
+fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: at the first signal the flag is not yet set when the shutdown looks at it.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// Takes a reader that has heard enough, such as `head`, for no error.
+fn heard(result: io::Result<()>) -> Result<(), RunError> {
+    match result {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(RunError::Output(e)),
+        _ => Ok(()),
+    }
+}
+
+fn verdict(fail_on: &[FailOn], analysis: &Analysis) -> Verdict {
+    let summary = Summary::new(&analysis.flows);
+    let found = |what: &FailOn| match what {
+        FailOn::DeadPeer => summary.dead_peers > 0,
+        FailOn::Unprotected => summary.unprotected > 0,
+        FailOn::Finding(code) => analysis.flows.iter().flat_map(|flow| &flow.findings).any(|f| f.code == *code),
+    };
+    if fail_on.iter().any(found) { Verdict::Failed } else { Verdict::Clean }
+}
+
+/// Whether to colour the text (no-color.org: any non-empty NO_COLOR means no).
+fn color(choice: ColorChoice) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+    }
+}
