@@ -14,8 +14,8 @@ pub mod liveness;
 pub mod packet;
 pub mod phrase;
 pub mod report;
+pub mod run;
 #[cfg(test)]
 mod sample;
-pub mod run;
 pub mod summary;
 pub mod watch;
