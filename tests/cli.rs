@@ -1,4 +1,5 @@
 //! The program as its users meet it: what it prints where, and its exit status.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
