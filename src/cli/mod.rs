@@ -120,25 +120,25 @@ pub struct Cli {
     pub port: Vec<u16>,
 
     /// Capture only what this expression of tcpdump's matches (needs a build with libpcap)
-    #[arg(long, help_heading = "Capture", value_name = "EXPRESSION", requires = "interface")]
+    #[arg(long, help_heading = "Capture", value_name = "EXPRESSION", conflicts_with_all = ["files", "read"])]
     pub capture_filter: Option<String>,
 
     /// Keep at most this many bytes of each packet
-    #[arg(long, help_heading = "Capture", value_name = "BYTES", requires = "interface",
+    #[arg(long, help_heading = "Capture", value_name = "BYTES", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=262_144), default_value = "262144", hide_default_value = true)]
     pub snaplen: u32,
 
     /// The kernel's buffer, in KiB; larger if the report tells of dropped packets
-    #[arg(long, help_heading = "Capture", value_name = "KIB", requires = "interface",
+    #[arg(long, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "8192")]
     pub buffer_size: u32,
 
     /// See packets for other hosts too (the default)
-    #[arg(long, help_heading = "Capture", requires = "interface", overrides_with = "no_promiscuous")]
+    #[arg(long, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "no_promiscuous")]
     promiscuous: bool,
 
     /// See only packets from and to this host
-    #[arg(long, help_heading = "Capture", requires = "interface", overrides_with = "promiscuous")]
+    #[arg(long, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "promiscuous")]
     no_promiscuous: bool,
 }
 
