@@ -66,12 +66,14 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     let provoker = &c.half[by];
     let provoked =
         !s.flags.ack() && s.seq == provoker.acked && provoker.last >= me.last && s.time.since(provoker.last) <= ANSWER;
-    if !provoked || me.known.has(Known::FIN) || provoker.known.has(Known::FIN | Known::RESET) {
+    if !provoked || provoker.known.has(Known::FIN | Known::RESET) {
         return None;
     }
+    // A side that wrote to a socket which the other had closed is refused, and nobody is dead.
+    let closed = me.known.has(Known::FIN);
     let (mechanism, frame) = if let Some(p) = l.probes(by).filter(|p| p.last == provoker.last) {
         (Mechanism::KeepaliveReset, Some(p.last_frame))
-    } else if provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last) {
+    } else if !closed && (provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last)) {
         (Mechanism::ResetOnData, l.resends(by).map(|r| r.last_frame))
     } else if l.rare.as_ref().is_some_and(|r| r.window[by].last == provoker.last) {
         (Mechanism::ResetOnData, None)
@@ -234,6 +236,8 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
 fn stuck(c: &Connection, by: Side, r: &Resends) -> bool {
     let me = &c.half[by];
     r.count >= SUSPICIOUS
+        && r.gap > 0
+        && r.last >= r.sent
         && me.in_flight()
         && r.sent == me.flight
         && me.known.has(Known::PAYLOAD)
