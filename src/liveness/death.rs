@@ -73,7 +73,8 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     let closed = me.known.has(Known::FIN);
     let (mechanism, frame) = if let Some(p) = l.probes(by).filter(|p| p.last == provoker.last) {
         (Mechanism::KeepaliveReset, Some(p.last_frame))
-    } else if !closed && (provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last)) {
+    } else if !closed && (provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last))
+    {
         (Mechanism::ResetOnData, l.resends(by).map(|r| r.last_frame))
     } else if l.rare.as_ref().is_some_and(|r| r.window[by].last == provoker.last) {
         (Mechanism::ResetOnData, None)
