@@ -154,6 +154,12 @@ impl<const HEAD: usize> Lines<HEAD> {
         self.torn
     }
 
+    /// Whether the line kept is complete.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.done
+    }
+
     /// Takes bytes up to the end of a line: its head without CR and LF, and its length with them; `None` when the bytes
     /// end before.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Option<(&[u8], u64)> {

@@ -35,6 +35,7 @@ mod nats;
 mod openflow;
 mod openwire;
 mod postgresql;
+mod redis;
 mod rocketmq;
 mod rsocket;
 mod sccp;
@@ -42,10 +43,12 @@ mod sip;
 mod smb;
 mod smpp;
 mod someip;
+mod ssh;
 mod stomp;
 #[cfg(test)]
 mod testing;
 mod websocket;
+mod xmpp;
 mod yamux;
 mod zookeeper;
 
@@ -173,6 +176,8 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "sccp", recognise: sccp::recognise },
     Protocol { name: "mysql", recognise: mysql::recognise },
     Protocol { name: "msdp", recognise: msdp::recognise },
+    Protocol { name: "redis", recognise: redis::recognise },
+    Protocol { name: "xmpp", recognise: xmpp::recognise },
     Protocol { name: "stomp", recognise: stomp::recognise },
     Protocol { name: "nats", recognise: nats::recognise },
     Protocol { name: "mqtt", recognise: mqtt::recognise },
@@ -180,4 +185,5 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "kafka", recognise: kafka::recognise },
     Protocol { name: "irc", recognise: irc::recognise },
     Protocol { name: "websocket", recognise: websocket::recognise },
+    Protocol { name: "ssh", recognise: ssh::recognise },
 ];
