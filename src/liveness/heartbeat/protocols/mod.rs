@@ -27,6 +27,7 @@ mod jt808;
 mod kafka;
 mod ldp;
 mod mars;
+mod memcached;
 mod mongodb;
 mod mqtt;
 mod msdp;
@@ -34,10 +35,12 @@ mod mysql;
 mod nats;
 mod openflow;
 mod openwire;
+mod ovsdb;
 mod postgresql;
 mod redis;
 mod rocketmq;
 mod rsocket;
+mod rtmp;
 mod sccp;
 mod sip;
 mod smb;
@@ -155,6 +158,9 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "smb2", recognise: smb::recognise },
     Protocol { name: "jt808", recognise: jt808::recognise },
     Protocol { name: "sip", recognise: sip::recognise },
+    Protocol { name: "memcached", recognise: memcached::recognise },
+    Protocol { name: "ovsdb", recognise: ovsdb::recognise },
+    Protocol { name: "rtmp", recognise: rtmp::recognise },
     Protocol { name: "dubbo", recognise: dubbo::recognise },
     Protocol { name: "diameter", recognise: diameter::recognise },
     Protocol { name: "cassandra", recognise: cassandra::recognise },

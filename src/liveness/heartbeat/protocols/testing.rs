@@ -17,6 +17,8 @@ struct Flow {
     ports: Both<u16>,
     from_start: bool,
     opening: [Vec<u8>; 2],
+    /// The opening as it came: who, when, and how many bytes of how many.
+    pieces: Vec<(Side, Time, usize, usize)>,
     refused: bool,
     parser: Option<Box<dyn Parser>>,
     signs: Both<Vec<Sign>>,
@@ -29,6 +31,7 @@ impl Flow {
             ports: Both([50_000, port]),
             from_start,
             opening: Default::default(),
+            pieces: Vec::new(),
             refused: false,
             parser: None,
             signs: Both::default(),
@@ -44,8 +47,9 @@ impl Flow {
             return;
         }
         let opening = &mut self.opening[from as usize];
-        opening.extend_from_slice(bytes);
-        opening.truncate(OPENING_LIMIT);
+        let kept = bytes.len().min(OPENING_LIMIT - opening.len());
+        opening.extend_from_slice(&bytes[..kept]);
+        self.pieces.push((from, time, kept, bytes.len()));
         match (self.recognise)(&Opening {
             ports: self.ports,
             bytes: Both([&self.opening[0], &self.opening[1]]),
@@ -54,8 +58,16 @@ impl Flow {
             Recognition::No => self.refused = true,
             Recognition::Undecided => {}
             Recognition::Yes(mut parser) => {
-                for side in Side::BOTH {
-                    parser.data(side, time, &self.opening[side as usize], &mut self.signs[side]);
+                let mut at = [0; 2];
+                let last = self.pieces.len() - 1;
+                for (i, &(side, time, kept, len)) in self.pieces.iter().enumerate() {
+                    let start = at[side as usize];
+                    at[side as usize] += kept;
+                    let kept = &self.opening[side as usize][start..start + kept];
+                    parser.data(side, time, if i == last { bytes } else { kept }, &mut self.signs[side]);
+                    if i != last && kept.len() < len {
+                        parser.gap(side, (len - kept.len()) as u64);
+                    }
                 }
                 self.parser = Some(parser);
             }
@@ -100,6 +112,12 @@ fn signs_from(recognise: Recognise, port: u16, from_start: bool, turns: Turns) -
         assert_eq!(signs_in_pieces(recognise, port, from_start, turns, size), whole, "in pieces of {size}");
     }
     maltreat(recognise, port, from_start, turns);
+    Side::BOTH.into_iter().flat_map(|side| whole[side].iter().map(move |sign| (side, sign.clone()))).collect()
+}
+
+/// The signs of a capture that begins in the middle, for parsers that find their place only where a segment starts.
+pub fn signs_in_segments(recognise: Recognise, port: u16, turns: Turns) -> Vec<(Side, Sign)> {
+    let whole = signs_in_pieces(recognise, port, false, turns, usize::MAX);
     Side::BOTH.into_iter().flat_map(|side| whole[side].iter().map(move |sign| (side, sign.clone()))).collect()
 }
 
