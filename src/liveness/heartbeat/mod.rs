@@ -1,10 +1,26 @@
 //! Application heartbeats of one flow: by name where the protocol is known, by rhythm where it is not.
+//!
+//! Each side's bytes go first to the protocols' recognisers, then to the parser of the one that knew them; what it does
+//! not claim goes to the rhythm detector. Both record their beats as [`Track`]s.
+//!
+//! Memory: a [`Heartbeats`] is about 150 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
+//! 1 KiB for each heartbeat, and for a flow of many kinds of small messages what [`rhythm`] states. Make one at a flow's
+//! first payload. A flow of large segments has none of it once its opening has been looked at.
 
+mod content;
+mod gaps;
 pub mod protocols;
+mod rhythm;
+mod tls;
+mod track;
 
 use crate::event::EventKind;
-use crate::packet::Time;
-use crate::summary::{Both, HeartbeatSummary, Side};
+use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
+use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
+use gaps::Gap;
+use protocols::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
+use rhythm::{LARGE, Rhythm};
+use track::Track;
 
 /// The next new payload bytes of one side, in stream order.
 #[derive(Clone, Copy, Debug)]
@@ -34,26 +50,338 @@ pub struct Heard {
     pub kind: EventKind,
 }
 
+/// Pieces of an opening that are remembered; a protocol not known by then stays unknown.
+const OPENING_PIECES: usize = 64;
+
+/// Signs of a protocol that one chunk can give; a stream of nothing but pings is no heartbeat.
+const MOST_SIGNS: usize = 256;
+
+/// Named heartbeats of one flow: a protocol and what it carries, both sides.
+const MOST_NAMED: usize = 8;
+
+/// A named heartbeat whose median gap is shorter is no heartbeat: HTTP/2 implementations measure bandwidth with pings.
+const SHORTEST_NAMED: f64 = 0.4;
+
+/// A side that was silent for this long begins a new burst.
+const BURST: Nanos = 500 * MILLISECOND;
+
+/// When each side last sent payload, and how often it began to.
+#[derive(Debug, Default)]
+struct Activity {
+    last: Both<Option<Time>>,
+    bursts: Both<u32>,
+    speaker: Option<Side>,
+}
+
+impl Activity {
+    fn note(&mut self, from: Side, time: Time) {
+        if self.speaker != Some(from) || self.last[from].is_none_or(|last| time.since(last) > BURST) {
+            self.bursts[from] = self.bursts[from].wrapping_add(1);
+        }
+        self.speaker = Some(from);
+        self.last[from] = Some(time);
+    }
+}
+
+/// A part of the opening, as it came.
+#[derive(Debug)]
+struct Piece {
+    time: Time,
+    frame: u64,
+    from: Side,
+    /// How many of its bytes are kept.
+    kept: usize,
+    len: u32,
+}
+
+/// What is kept while a flow's protocol is sought.
+#[derive(Debug, Default)]
+struct Seeking {
+    bytes: Both<Vec<u8>>,
+    pieces: Vec<Piece>,
+    /// The protocols that it is not, by their place in the table.
+    excluded: Vec<bool>,
+}
+
+/// A parser, and the name of what it follows.
+struct Followed {
+    name: &'static str,
+    parser: Box<dyn Parser>,
+}
+
+/// A heartbeat that a parser names.
+#[derive(Debug)]
+struct Named {
+    track: Track,
+    declared_s: Option<f64>,
+}
+
+/// An interval or timeout that a protocol's handshake announced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Declaration {
+    /// The protocol.
+    pub protocol: &'static str,
+    /// Whose beats it governs; `None` for both sides'.
+    pub sender: Option<Side>,
+    /// The figure as the protocol states it, seconds.
+    pub seconds: f64,
+}
+
 /// Everything known of one flow's heartbeats; bounded memory whatever the flow carries.
 #[derive(Default)]
-pub struct Heartbeats {}
+pub struct Heartbeats {
+    ports: Both<u16>,
+    from_start: bool,
+    activity: Activity,
+    seeking: Option<Box<Seeking>>,
+    followed: Option<Followed>,
+    named: Vec<Named>,
+    declared: Vec<Declaration>,
+    rhythm: Option<Box<Rhythm>>,
+}
 
 impl Heartbeats {
     /// For a flow between these ports; `from_start` when its SYN was captured.
     #[must_use]
-    pub fn new(_ports: Both<u16>, _from_start: bool) -> Self {
-        Heartbeats {}
+    pub fn new(ports: Both<u16>, from_start: bool) -> Self {
+        Heartbeats { ports, from_start, seeking: Some(Box::default()), ..Self::default() }
     }
 
     /// Takes the next bytes of a stream.
-    pub fn data(&mut self, _chunk: Chunk<'_>, _heard: &mut Vec<Heard>) {}
+    pub fn data(&mut self, chunk: Chunk<'_>, heard: &mut Vec<Heard>) {
+        if chunk.len == 0 {
+            return;
+        }
+        self.advance(chunk.time, heard);
+        let claimed = if self.followed.is_some() {
+            self.parse(&chunk, heard)
+        } else {
+            self.seeking.is_some() && self.seek(&chunk, heard)
+        };
+        if !claimed {
+            self.unclaimed(&chunk, heard);
+        }
+    }
 
     /// `len` bytes of `from`'s stream were not captured.
-    pub fn gap(&mut self, _from: Side, _len: u64) {}
+    pub fn gap(&mut self, from: Side, len: u64) {
+        if let Some(followed) = &mut self.followed {
+            followed.parser.gap(from, len);
+        } else {
+            // What was seen of the opening no longer joins what comes.
+            self.seeking = None;
+        }
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.gap(from);
+        }
+    }
 
-    /// What is known at time `now`, by first beat.
+    /// Time has passed: beats that fell due by `now` and did not come are told.
+    pub fn advance(&mut self, now: Time, heard: &mut Vec<Heard>) {
+        for named in &mut self.named {
+            named.track.tell_missed(now, &self.activity, heard);
+        }
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.tell_missed(now, &self.activity, heard);
+        }
+    }
+
+    /// What the protocol's handshake announced, be there beats or not.
     #[must_use]
-    pub fn summaries(&self, _now: Time) -> Vec<HeartbeatSummary> {
-        Vec::new()
+    pub fn declared(&self) -> &[Declaration] {
+        &self.declared
+    }
+
+    /// The protocol that the flow was recognised to speak.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.followed.as_ref().map(|f| f.name)
+    }
+
+    /// What is known at time `now`, by first beat. `now` is the end of the flow, or of the capture while it is open:
+    /// beats due by then and not come count as missed.
+    #[must_use]
+    pub fn summaries(&self, now: Time) -> Vec<HeartbeatSummary> {
+        let tracks: Vec<&Track> = self.named.iter().map(|n| &n.track).collect();
+        let mut all =
+            self.rhythm.as_ref().map_or_else(Vec::new, |r| r.summaries(now, &self.activity, &tracks, self.protocol()));
+        let named = self.named.iter().map(|n| n.track.summary(now, &self.activity, n.declared_s));
+        all.extend(named.filter(|s| s.interval.is_some_and(|i| i.median >= SHORTEST_NAMED)));
+        all.sort_by_key(|s| s.first);
+        all
+    }
+
+    /// Notes the time of bytes that no parser claimed, and looks for a rhythm in them.
+    fn unclaimed(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
+        if chunk.len <= LARGE || self.rhythm.as_ref().is_some_and(|r| !r.is_idle()) {
+            self.rhythm.get_or_insert_default().data(chunk, &self.activity, heard);
+        }
+        self.activity.note(chunk.from, chunk.time);
+    }
+
+    /// Shows the opening to the recognisers; whether one knew it, and the chunk with what came before it was parsed.
+    fn seek(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
+        let Some(mut seeking) = self.seeking.take() else { return false };
+        let Some((name, parser)) = seeking.take(chunk, self.ports, self.from_start) else {
+            if !seeking.exhausted() {
+                self.seeking = Some(seeking);
+            }
+            return false;
+        };
+        self.followed = Some(Followed { name, parser });
+        // The opening is gone through again, now by name; what rhythm made of it is void.
+        self.rhythm = None;
+        self.activity = Activity::default();
+        let Seeking { bytes, pieces, .. } = *seeking;
+        let mut at = Both([0usize; 2]);
+        let last = pieces.len() - 1;
+        for (i, piece) in pieces.iter().enumerate() {
+            let start = at[piece.from];
+            at[piece.from] += piece.kept;
+            let kept = &bytes[piece.from][start..start + piece.kept];
+            let bytes = if i == last { chunk.bytes } else { kept };
+            let again = Chunk { time: piece.time, frame: piece.frame, from: piece.from, bytes, len: piece.len };
+            if !self.parse(&again, heard) {
+                self.unclaimed(&again, heard);
+            }
+        }
+        true
+    }
+
+    /// Gives a chunk to the parser; whether it holds a beat or a reply.
+    fn parse(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
+        let Some(followed) = &mut self.followed else { return false };
+        let mut signs = Vec::new();
+        followed.parser.data(chunk.from, chunk.time, chunk.bytes, &mut signs);
+        let cut = u64::from(chunk.len).saturating_sub(chunk.bytes.len() as u64);
+        if cut > 0 {
+            followed.parser.gap(chunk.from, cut);
+        }
+        let mut claimed = false;
+        for sign in signs.into_iter().take(MOST_SIGNS) {
+            match sign {
+                Sign::Beat { protocol, role: Role::Reply, .. } => {
+                    claimed = true;
+                    self.named_reply(protocol, chunk, heard);
+                }
+                Sign::Beat { protocol, role, kind, len, sample } => {
+                    claimed = true;
+                    let mode = if role == Role::Request { Mode::RequestReply } else { Mode::OneWay };
+                    self.named_beat(protocol, mode, kind, (len, sample), chunk, heard);
+                }
+                Sign::Declared { protocol, sender, seconds } => self.declare(protocol, sender, seconds),
+            }
+        }
+        if claimed {
+            self.activity.note(chunk.from, chunk.time);
+        }
+        claimed
+    }
+
+    fn named_beat(
+        &mut self,
+        protocol: &'static str,
+        mode: Mode,
+        kind: BeatKind,
+        (len, mut sample): (u32, Vec<u8>),
+        chunk: &Chunk<'_>,
+        heard: &mut Vec<Heard>,
+    ) {
+        let Chunk { time, frame, from, .. } = *chunk;
+        let known = |n: &&mut Named| n.track.from == from && n.track.protocol == Some(protocol) && n.track.kind == kind;
+        let interval = if let Some(Named { track, .. }) = self.named.iter_mut().find(known) {
+            let interval = time.since(track.last).max(0);
+            let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
+            let beat = interval as f32 / SECOND as f32;
+            let (sent, heard) = (since(self.activity.last[from]), since(self.activity.last[from.peer()]));
+            track.beat(time, Gap { beat, sent, heard });
+            track.measure(len);
+            if mode == Mode::RequestReply {
+                track.mode = mode;
+            }
+            Some(interval)
+        } else if self.named.len() < MOST_NAMED {
+            let mut track = Track::new(from, Some(protocol), kind, mode, time);
+            track.measure(len);
+            sample.truncate(32);
+            track.sample = sample;
+            let governs = |d: &&Declaration| d.protocol == protocol && d.sender.is_none_or(|s| s == from);
+            let declared_s = self.declared.iter().find(governs).map(|d| d.seconds);
+            self.named.push(Named { track, declared_s });
+            None
+        } else {
+            return;
+        };
+        if kind == BeatKind::Heartbeat {
+            let kind = EventKind::Heartbeat { protocol: Some(protocol), interval };
+            heard.push(Heard { time, frame: Some(frame), from, kind });
+        }
+    }
+
+    fn named_reply(&mut self, protocol: &'static str, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
+        let Chunk { time, frame, from, .. } = *chunk;
+        let asks = |n: &&mut Named| {
+            n.track.from == from.peer() && n.track.protocol == Some(protocol) && n.track.mode == Mode::RequestReply
+        };
+        // A reply to an older request than the last, or to one before the capture, is none of a known beat's.
+        let Some(Named { track, .. }) = self.named.iter_mut().find(asks) else { return };
+        track.reply(time);
+        if track.kind == BeatKind::Heartbeat {
+            let kind = EventKind::HeartbeatReply { protocol: Some(protocol) };
+            heard.push(Heard { time, frame: Some(frame), from, kind });
+        }
+    }
+
+    fn declare(&mut self, protocol: &'static str, sender: Option<Side>, seconds: f64) {
+        let same = |d: &&mut Declaration| d.protocol == protocol && d.sender == sender;
+        if let Some(declared) = self.declared.iter_mut().find(same) {
+            declared.seconds = seconds;
+        } else if self.declared.len() < MOST_NAMED {
+            self.declared.push(Declaration { protocol, sender, seconds });
+        }
+        for n in &mut self.named {
+            if n.track.protocol == Some(protocol) && sender.is_none_or(|s| s == n.track.from) {
+                n.declared_s = Some(seconds);
+            }
+        }
+    }
+}
+
+impl Seeking {
+    /// Takes the next chunk; the protocol, once one knows the opening.
+    fn take(
+        &mut self,
+        chunk: &Chunk<'_>,
+        ports: Both<u16>,
+        from_start: bool,
+    ) -> Option<(&'static str, Box<dyn Parser>)> {
+        let Chunk { time, frame, from, bytes, len } = *chunk;
+        let room = OPENING_LIMIT - self.bytes[from].len();
+        let kept = bytes.len().min(room);
+        self.bytes[from].extend_from_slice(&bytes[..kept]);
+        self.pieces.push(Piece { time, frame, from, kept, len });
+        if kept == 0 {
+            return None;
+        }
+        self.excluded.resize(TABLE.len(), false);
+        let opening = Opening { ports, bytes: Both(self.bytes.0.each_ref().map(Vec::as_slice)), from_start };
+        for (protocol, excluded) in TABLE.iter().zip(&mut self.excluded) {
+            if *excluded {
+                continue;
+            }
+            match (protocol.recognise)(&opening) {
+                Recognition::No => *excluded = true,
+                Recognition::Undecided => {}
+                Recognition::Yes(parser) => return Some((protocol.name, parser)),
+            }
+        }
+        None
+    }
+
+    /// Whether nothing more can come of it.
+    fn exhausted(&self) -> bool {
+        self.excluded.iter().all(|&e| e)
+            || self.pieces.len() >= OPENING_PIECES
+            || self.bytes.0.iter().all(|b| b.len() >= OPENING_LIMIT)
     }
 }

@@ -1,0 +1,270 @@
+//! What the bytes of a recurring message say: what stays, what counts, what varies.
+//!
+//! A heartbeat says nothing new: it is constant, or it counts (a sequence number, a time), or what varies in it is
+//! noise (a nonce, padding, encryption). A reading, a price or a chat line wanders. Texts are compared token by token,
+//! other bytes by the runs of positions that change.
+
+/// Bytes of a message that are looked at.
+pub const HEAD: usize = 96;
+
+/// Different contents kept of a message: its first ones and its latest, as many of each. A reading that wanders looks
+/// like a counter only if it happens to rise through both.
+const SAMPLES: usize = 6;
+
+/// Words by which a message says itself that it is a heartbeat: these anywhere in it...
+const WORDS: [&str; 5] = ["heartbeat", "keepalive", "keep-alive", "keep_alive", "alive"];
+/// ...and these as words of their own, for they are parts of many others.
+const WHOLE_WORDS: [&str; 7] = ["ping", "pong", "hb", "beat", "noop", "hello", "echo"];
+
+/// A number that stands for some bytes; equal bytes give equal numbers.
+#[must_use]
+pub fn digest(seed: u32, bytes: impl IntoIterator<Item = u8>) -> u32 {
+    // FNV-1a (Fowler, Noll, Vo), 32 bits.
+    bytes.into_iter().fold(seed ^ 0x811c_9dc5, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+}
+
+/// Whether all of these bytes are ASCII text.
+#[must_use]
+pub fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| (b' '..=b'~').contains(&b) || b.is_ascii_whitespace())
+}
+
+/// The tokens of a text: runs of letters and digits, with what joins them (`2026-11-22T18:20:11.5`, `keep-alive`).
+fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < text.len() && !text[at].is_ascii_alphanumeric() {
+            at += 1;
+        }
+        let start = at;
+        while at < text.len() {
+            let joins = match text[at] {
+                b if b.is_ascii_alphanumeric() => true,
+                b'.' | b':' => {
+                    at > start && text[at - 1].is_ascii_digit() && text.get(at + 1).is_some_and(u8::is_ascii_digit)
+                }
+                b'-' | b'_' => at > start && text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
+                _ => false,
+            };
+            if !joins {
+                break;
+            }
+            at += 1;
+        }
+        (at > start).then(|| &text[start..at])
+    })
+}
+
+fn has_digit(token: &[u8]) -> bool {
+    token.iter().any(u8::is_ascii_digit)
+}
+
+/// The shape of a text: its digest with every token that holds a digit taken as the same.
+#[must_use]
+pub fn shape(text: &[u8]) -> u32 {
+    let mut digest_ = 0;
+    let mut from = 0;
+    let base = text.as_ptr() as usize;
+    for token in tokens(text).filter(|t| has_digit(t)) {
+        let start = token.as_ptr() as usize - base;
+        // A sign belongs to its number.
+        let end = if start > from && matches!(text[start - 1], b'-' | b'+') { start - 1 } else { start };
+        digest_ = digest(digest_, text[from..end].iter().copied().chain([b'0']));
+        from = start + token.len();
+    }
+    digest(digest_, text[from..].iter().copied())
+}
+
+/// Whether a text says that it is a heartbeat.
+fn says_heartbeat(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let lower = String::from_utf8_lossy(&lower);
+    WORDS.iter().any(|w| lower.contains(w))
+        || lower.split(|c: char| !c.is_ascii_alphabetic()).any(|t| WHOLE_WORDS.contains(&t))
+}
+
+/// What a recurring message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meaning {
+    /// The same each time.
+    Constant,
+    /// What changes only grows: a counter, a time.
+    Counting,
+    /// What changes is noise: a nonce, padding, encryption.
+    Noise,
+    /// What changes may be content.
+    Wandering,
+}
+
+/// Samples of one recurring message.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Up to [`SAMPLES`] first different contents, then as many of the latest, in a ring.
+    samples: Vec<Box<[u8]>>,
+    /// Where in the ring the oldest is.
+    oldest: usize,
+    last: u32,
+    /// Least and greatest length, bytes.
+    pub len: (u32, u32),
+    /// The bytes are encrypted: only the length shows.
+    opaque: bool,
+}
+
+impl Content {
+    /// Takes the next message: its first bytes, its length.
+    pub fn push(&mut self, bytes: &[u8], len: u32, opaque: bool) {
+        let first = self.samples.is_empty();
+        self.len = if first { (len, len) } else { (self.len.0.min(len), self.len.1.max(len)) };
+        self.opaque |= opaque;
+        let head = &bytes[..bytes.len().min(HEAD)];
+        let this = digest(len, head.iter().copied());
+        if !first && (self.opaque || this == self.last) {
+            return;
+        }
+        self.last = this;
+        if self.samples.len() < 2 * SAMPLES {
+            self.samples.push(head.into());
+        } else {
+            self.samples[SAMPLES + self.oldest] = head.into();
+            self.oldest = (self.oldest + 1) % SAMPLES;
+        }
+    }
+
+    /// The samples as two runs in order of time: the first, and the latest if there are as many.
+    fn runs(&self) -> [Vec<&[u8]>; 2] {
+        let (first, latest) = self.samples.split_at(self.samples.len().min(SAMPLES));
+        let (newer, older) = latest.split_at(self.oldest.min(latest.len()));
+        [first.iter().map(|s| &**s).collect(), older.iter().chain(newer).map(|s| &**s).collect()]
+    }
+
+    /// Whether only the length shows.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.opaque
+    }
+
+    /// The first bytes of the first message, at most 32.
+    #[must_use]
+    pub fn sample(&self) -> &[u8] {
+        self.samples.first().map_or(&[], |s| &s[..s.len().min(32)])
+    }
+
+    /// The whole message, if it never changed and was seen whole.
+    #[must_use]
+    pub fn constant(&self) -> Option<&[u8]> {
+        match &self.samples[..] {
+            [only] if !self.opaque && self.len.0 == self.len.1 && only.len() == self.len.0 as usize => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether it is text that says that it is a heartbeat.
+    #[must_use]
+    pub fn says_heartbeat(&self) -> bool {
+        !self.opaque && !self.samples.is_empty() && self.samples.iter().all(|s| says_heartbeat(s))
+    }
+
+    /// Whether it is one printable character, as a key on a keyboard gives.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        !self.opaque && self.len.1 == 1 && self.samples.iter().all(|s| s.iter().all(u8::is_ascii_graphic))
+    }
+
+    /// What the message says, by its samples.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        if self.opaque {
+            return if self.len.0 == self.len.1 { Meaning::Constant } else { Meaning::Wandering };
+        }
+        if self.samples.len() < 2 {
+            return if self.len.0 == self.len.1 { Meaning::Constant } else { Meaning::Wandering };
+        }
+        if self.samples.iter().all(|s| is_text(s)) { self.text_meaning() } else { self.binary_meaning() }
+    }
+
+    fn text_meaning(&self) -> Meaning {
+        let texts: Vec<Vec<&[u8]>> = self.runs().into_iter().flatten().map(|s| tokens(s).collect()).collect();
+        // A text cut at HEAD may lack its last tokens; compare those that all have.
+        let cut = self.len.1 as usize > HEAD;
+        let count = texts.iter().map(Vec::len).min().unwrap_or(0).saturating_sub(usize::from(cut));
+        if !cut && texts.iter().any(|t| t.len() != count) {
+            return Meaning::Wandering;
+        }
+        // Texts without any token differ in punctuation alone.
+        (0..count).map(|i| column_meaning(texts.iter().map(|t| t[i]))).max().unwrap_or(Meaning::Wandering)
+    }
+
+    fn binary_meaning(&self) -> Meaning {
+        let shortest = self.samples.iter().map(|s| s.len()).min().unwrap_or(0);
+        if self.len.0 != self.len.1 {
+            // A constant beginning with something of any length behind it: padding.
+            return Meaning::Noise;
+        }
+        let changes: Vec<bool> =
+            (0..shortest).map(|i| self.samples.iter().any(|s| s[i] != self.samples[0][i])).collect();
+        let changing = changes.iter().filter(|&&c| c).count();
+        let mut meaning = if changing == 0 { Meaning::Constant } else { Meaning::Counting };
+        let mut at = 0;
+        while at < shortest {
+            let run = changes[at..].iter().take_while(|&&c| c).count();
+            if run > 0 {
+                meaning = meaning.max(self.run_meaning(at..at + run, at + run == shortest));
+            }
+            at += run.max(1);
+        }
+        meaning
+    }
+
+    /// What a run of changing bytes is. `ends` is whether it ends the message, as a checksum does.
+    fn run_meaning(&self, run: std::ops::Range<usize>, ends: bool) -> Meaning {
+        let len = run.len();
+        let [first, latest] = self.runs().map(|r| r.into_iter().map(|s| &s[run.clone()]).collect::<Vec<&[u8]>>());
+        let grows = |less: fn(&[u8], &[u8]) -> bool| {
+            [&first, &latest].iter().all(|fields| fields.windows(2).all(|w| less(w[0], w[1])))
+        };
+        // One byte counts by small steps around its end, several in either byte order.
+        if len == 1 && grows(|a, b| b[0].wrapping_sub(a[0]) < 16)
+            || len > 1 && (grows(|a, b| a <= b) || grows(|a, b| a.iter().rev().le(b.iter().rev())))
+        {
+            return Meaning::Counting;
+        }
+        let fields = first.iter().chain(&latest);
+        // A reading keeps the upper bits of its first or last byte; a nonce, a checksum or padding changes all.
+        let bits = |i: usize| {
+            let (any, all) = fields.clone().fold((0u8, 0xffu8), |(any, all), f| (any | f[i], all & f[i]));
+            (any & !all).count_ones()
+        };
+        let random = bits(0) >= 6 && bits(len - 1) >= 6;
+        if random && (len >= 4 || ends && run.start > 0) { Meaning::Noise } else { Meaning::Wandering }
+    }
+}
+
+/// What one token of a text does from sample to sample.
+fn column_meaning<'a>(column: impl Iterator<Item = &'a [u8]> + Clone) -> Meaning {
+    let all: Vec<&[u8]> = column.collect();
+    if all.windows(2).all(|w| w[0] == w[1]) {
+        return Meaning::Constant;
+    }
+    if !all.iter().all(|t| has_digit(t)) {
+        return Meaning::Wandering;
+    }
+    // A time of day wraps, and so do its parts.
+    if all.iter().all(|t| t.iter().filter(|&&b| b == b':').count() >= 2) {
+        return Meaning::Counting;
+    }
+    let numbers: Option<Vec<f64>> = all
+        .iter()
+        .map(|t| {
+            let digits = t.iter().position(u8::is_ascii_digit)?;
+            (t[..digits] == all[0][..digits]).then_some(())?;
+            std::str::from_utf8(&t[digits..]).ok()?.parse().ok()
+        })
+        .collect();
+    match numbers {
+        Some(numbers) if numbers.chunks(SAMPLES).all(|run| run.is_sorted()) => Meaning::Counting,
+        Some(_) => Meaning::Wandering,
+        // Letters and digits mixed: an identifier, a hash.
+        None if all.iter().all(|t| t.len() >= 6) => Meaning::Noise,
+        None => Meaning::Wandering,
+    }
+}

@@ -1,0 +1,280 @@
+//! The gaps before the beats of one recurring message, and whether they are those of a timer.
+//!
+//! A timer restarts at some moment: at its own last firing (a fixed beat), or when the side last sent, last heard, or
+//! either (an idle-triggered beat). So each beat is kept with the time since each of these, and the clocks compete: the
+//! one whose gaps agree is the timer's. Spectra lose here, for an idle timer changes its phase at every burst of data.
+
+use crate::summary::{Interval, Trigger};
+
+/// Gaps kept of each message: its latest. Median and deviation are exact over these; of an even jitter of ±20 % a
+/// median over 32 is within 3.5 % of the timer's mean (one standard deviation, 20 % / √34).
+pub const KEPT: usize = 32;
+
+/// Fewest gaps that can tell a timer: three, so four beats. With two, any random pair of gaps that happen to agree would.
+pub const FEWEST: usize = 3;
+
+/// The shortest period looked for, seconds. Faster than twice a second come a typist's keys, a video's frames and
+/// OpenSSH's 20 ms chaff, which nothing but their pace tells from beats once they are encrypted.
+pub const SHORTEST: f32 = 0.5;
+
+/// How far gaps may lie from their middle, as a share of it: timers, sloppy timers, then jitter of 10, 20 and 30 % with
+/// a tenth more for what the network adds.
+const TOLERANCES: [f32; 5] = [0.02, 0.05, 0.11, 0.22, 0.34];
+
+/// How likely agreement by chance may at most be. It lets four beats within ±2 % pass, and asks twelve at ±34 %.
+pub const CHANCE: f64 = 0.005;
+
+/// A gap of up to so many periods is beats that were lost between two others.
+const MOST_FOLDED: u32 = 5;
+
+/// How far, as a share of the period, two clocks must differ before a beat can tell them apart.
+const TELLING: f32 = 0.25;
+
+/// What may restart a beat's timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The last beat.
+    Beat,
+    /// The last payload that either side sent.
+    Any,
+    /// The last payload that the beating side sent.
+    Sent,
+    /// The last payload that the other side sent.
+    Heard,
+}
+
+impl Clock {
+    const ALL: [Clock; 4] = [Clock::Beat, Clock::Any, Clock::Sent, Clock::Heard];
+    const IDLE: [Clock; 3] = [Clock::Any, Clock::Sent, Clock::Heard];
+}
+
+/// One beat's distance in seconds from what came before it; infinite where nothing did.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Since the last beat.
+    pub beat: f32,
+    /// Since the same side's last payload.
+    pub sent: f32,
+    /// Since the other side's last payload.
+    pub heard: f32,
+}
+
+impl Gap {
+    /// By one clock.
+    #[must_use]
+    pub fn by(&self, clock: Clock) -> f32 {
+        match clock {
+            Clock::Beat => self.beat,
+            Clock::Any => self.sent.min(self.heard),
+            Clock::Sent => self.sent,
+            Clock::Heard => self.heard,
+        }
+    }
+}
+
+/// A timer that explains a message's gaps.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulse {
+    /// What restarts it.
+    pub clock: Clock,
+    /// Its period, seconds.
+    pub period: f32,
+    /// How far gaps may lie from it, as a share.
+    pub tolerance: f32,
+    /// How likely random gaps would agree as well.
+    pub chance: f64,
+    /// The share of gaps it explains.
+    pub share: f32,
+}
+
+/// How many periods make `gap`, if a whole number does; the error of each lost beat adds to the others' as its root.
+#[must_use]
+pub fn fold(gap: f32, period: f32, tolerance: f32) -> Option<u32> {
+    let k = (gap / period).round();
+    let fits = k >= 1.0 && k <= MOST_FOLDED as f32 && (gap - k * period).abs() <= tolerance * period * k.sqrt();
+    fits.then_some(k as u32)
+}
+
+/// The chance of at least `hits` of `n` draws, each hit with probability `p`.
+fn at_least(hits: usize, n: usize, p: f64) -> f64 {
+    let mut term = (1.0 - p).powi(n as i32);
+    let mut below = 0.0;
+    for k in 0..hits {
+        below += term;
+        term *= (n - k) as f64 / (k + 1) as f64 * p / (1.0 - p);
+    }
+    (1.0 - below).max(0.0)
+}
+
+/// The latest gaps of one message, and the bounds of all its gaps.
+#[derive(Clone, Debug, Default)]
+pub struct Gaps {
+    kept: Vec<Gap>,
+    /// Gaps ever taken.
+    seen: u64,
+    /// Least and greatest gap between beats ever.
+    bounds: Option<(f32, f32)>,
+}
+
+impl Gaps {
+    /// Takes the next beat's gap.
+    pub fn push(&mut self, gap: Gap) {
+        let (low, high) = self.bounds.unwrap_or((gap.beat, gap.beat));
+        self.bounds = Some((low.min(gap.beat), high.max(gap.beat)));
+        if self.kept.len() < KEPT {
+            self.kept.push(gap);
+        } else {
+            self.kept[(self.seen % KEPT as u64) as usize] = gap;
+        }
+        self.seen += 1;
+    }
+
+    /// Gaps ever taken.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// The last `n` gaps, oldest first.
+    pub fn last(&self, n: usize) -> impl Iterator<Item = &Gap> + Clone {
+        let start = if self.kept.len() < KEPT { 0 } else { (self.seen % KEPT as u64) as usize };
+        let (newer, older) = self.kept.split_at(start);
+        older.iter().chain(newer).skip(self.kept.len().saturating_sub(n))
+    }
+
+    /// Only the last `n` gaps, as if the others had never been.
+    #[must_use]
+    pub fn tail(&self, n: usize) -> Gaps {
+        let mut tail = Gaps::default();
+        self.last(n).for_each(|&gap| tail.push(gap));
+        tail
+    }
+
+    /// Forgets the last `n` gaps.
+    pub fn drop_last(&mut self, n: usize) {
+        let rest = self.last(KEPT).copied().take(self.kept.len().saturating_sub(n)).collect::<Vec<_>>();
+        *self = Gaps::default();
+        rest.into_iter().for_each(|gap| self.push(gap));
+    }
+
+    /// The timer that explains the gaps best, a fixed one where several do as well, if chance does not explain them too.
+    /// `chance` is the greatest accepted.
+    #[must_use]
+    pub fn pulse(&self, chance: f64) -> Option<Pulse> {
+        let pulses = Clock::ALL.into_iter().filter_map(|clock| self.pulse_by(clock)).filter(|p| p.chance <= chance);
+        pulses.min_by(|a, b| a.chance.total_cmp(&b.chance))
+    }
+
+    fn pulse_by(&self, clock: Clock) -> Option<Pulse> {
+        let mut gaps: Vec<f32> = self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).collect();
+        let n = gaps.len();
+        if n < FEWEST || n * 2 < self.kept.len() {
+            return None;
+        }
+        gaps.sort_unstable_by(f32::total_cmp);
+        let mut best: Option<Pulse> = None;
+        for tolerance in TOLERANCES {
+            let (window, hits) = densest(&gaps, (1.0 + tolerance) / (1.0 - tolerance));
+            let period = median(&gaps[window..window + hits]);
+            if period < SHORTEST || hits * 2 < n {
+                continue;
+            }
+            let folded = gaps[window + hits..].iter().filter(|&&g| fold(g, period, tolerance).is_some_and(|k| k > 1));
+            let share = (hits + folded.count()) as f32 / n as f32;
+            // The wider the tolerance, the more it explains anyway, and the fewer exceptions it may have.
+            if share < 0.6 + 0.75 * tolerance {
+                continue;
+            }
+            // Of random gaps, those spread evenly from 0 to the window's end fall into it most often: 2w / (1 + w).
+            // One gap places the window.
+            let p = f64::from(2.0 * tolerance / (1.0 + tolerance));
+            let chance = at_least(hits - 1, n - 1, p);
+            if best.is_none_or(|b| chance < b.chance) {
+                best = Some(Pulse { clock, period, tolerance, chance, share });
+            }
+        }
+        best
+    }
+
+    /// Whether the timer runs on whatever is sent, or starts anew with traffic, and then by which clock: told by the beats
+    /// that had other traffic before them. `by_name` is whether the protocol is known: many of those restart their
+    /// timer at their own sends alone, so the peer's traffic cannot prove them fixed.
+    #[must_use]
+    pub fn trigger(&self, pulse: Pulse, by_name: bool) -> (Trigger, Clock) {
+        let Pulse { period, .. } = pulse;
+        let beat_tolerance =
+            if pulse.clock == Clock::Beat { (1.5 * pulse.tolerance).clamp(0.05, 0.3) } else { TOLERANCES[2] };
+        let may_fold = beat_tolerance < 0.2;
+        let mut told = false;
+        let mut refuted = true;
+        let mut own_refuted = false;
+        for clock in Clock::IDLE {
+            let (mut tests, mut idle_fits, mut beat_fits) = (0u32, 0u32, 0u32);
+            for gap in &self.kept {
+                let idle = gap.by(clock);
+                if idle >= gap.beat - TELLING * period {
+                    continue;
+                }
+                tests += 1;
+                idle_fits += u32::from((idle - period).abs() <= TELLING * period);
+                beat_fits += u32::from(fold(gap.beat, period, beat_tolerance).is_some_and(|k| k == 1 || may_fold));
+            }
+            if tests == 0 {
+                continue;
+            }
+            told = true;
+            if idle_fits > beat_fits && idle_fits * 5 >= tests * 4 {
+                return (Trigger::Idle, clock);
+            }
+            let refutes = beat_fits > idle_fits && beat_fits * 5 >= tests * 3;
+            refuted &= refutes;
+            own_refuted |= refutes && clock == Clock::Sent;
+        }
+        match told && refuted && (own_refuted || !by_name) {
+            true => (Trigger::Fixed, Clock::Beat),
+            false => (Trigger::Undetermined, pulse.clock),
+        }
+    }
+
+    /// The gaps by one clock: median and deviation over the latest [`KEPT`], bounds over all for the beat's own clock.
+    #[must_use]
+    pub fn interval(&self, clock: Clock) -> Option<Interval> {
+        let mut gaps: Vec<f32> = self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).collect();
+        if gaps.is_empty() {
+            return None;
+        }
+        gaps.sort_unstable_by(f32::total_cmp);
+        let middle = median(&gaps);
+        let (low, high) = match (clock, self.bounds) {
+            (Clock::Beat, Some(bounds)) => bounds,
+            _ => (gaps[0], gaps[gaps.len() - 1]),
+        };
+        gaps.iter_mut().for_each(|g| *g = (*g - middle).abs());
+        gaps.sort_unstable_by(f32::total_cmp);
+        Some(Interval { median: middle.into(), min: low.into(), max: high.into(), mad: median(&gaps).into() })
+    }
+}
+
+/// The start and size of the largest group of sorted `gaps` whose greatest is at most `ratio` times its least.
+fn densest(gaps: &[f32], ratio: f32) -> (usize, usize) {
+    let (mut start, mut size) = (0, 0);
+    let mut low = 0;
+    for high in 0..gaps.len() {
+        while gaps[high] > gaps[low] * ratio {
+            low += 1;
+        }
+        if high - low + 1 > size {
+            (start, size) = (low, high - low + 1);
+        }
+    }
+    (start, size)
+}
+
+/// The middle of a sorted slice; 0 of none.
+fn median(sorted: &[f32]) -> f32 {
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}

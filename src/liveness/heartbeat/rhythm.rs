@@ -1,0 +1,740 @@
+//! Heartbeats without a name: messages of one kind that come at a timer's pace.
+//!
+//! Messages are sorted into classes by what may stay the same from beat to beat: a text's shape, a length with the first
+//! bytes, a length alone, the first bytes alone, or a TLS record's size. Each class keeps the gaps before its messages
+//! ([`Gaps`]) until a timer explains them; then it is a [`Track`]. What it is called is decided by what it says
+//! ([`Content`]) and by what the other side answers.
+//!
+//! Memory is bounded: a flow has at most [`CLASSES`] classes of at most 3 KiB each, and most have none, for a class
+//! costs 56 bytes until its message recurs.
+
+use super::content::{Content, Meaning, digest, is_text, shape};
+use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, SHORTEST, fold};
+use super::tls::{Records, begins_record};
+use super::track::Track;
+use super::{Activity, Chunk, Heard};
+use crate::event::EventKind;
+use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
+use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
+
+/// Classes of one flow. A beat must recur before so many other kinds of message push it out; past that, [`Doorkeeper`].
+pub const CLASSES: usize = 32;
+
+/// Messages longer than this are data: only their time is noted. A poll's request may be as long.
+pub const LARGE: u32 = 1024;
+
+/// Longer messages are no heartbeats.
+const LONGEST_BEAT: u32 = 256;
+
+/// Two messages of a class closer than this are one, sent twice or in two parts.
+const SAME: Nanos = 50 * MILLISECOND;
+
+/// A reply comes within this time, and within an eighth of the gap between beats: else two timers that happen to have
+/// the same period would look like question and answer.
+const REPLY_WITHIN: Nanos = 500 * MILLISECOND;
+const REPLY_SHARE: i64 = 8;
+/// Where both sides send the very same bytes, an answer must come within this share of the gap: symmetric protocols
+/// (AMQP, BGP) do that with two timers, echo protocols within a round trip.
+const ECHO_SHARE: i64 = 50;
+
+/// Phases of one class that are told apart: a message whose period changed.
+const PHASES: usize = 4;
+
+/// Gaps of two or more whole periods in a row that are a longer period: at 20 % loss, 1 in 15 000 runs of six is that.
+const LOST_IN_A_ROW: u64 = 6;
+
+/// A lower bar where the message says itself that it is a heartbeat.
+const CHANCE_IF_SAID: f64 = 0.05;
+
+/// Lengths of TLS records that differ by no more than this many digits are the same reply.
+const OPAQUE_WOBBLE: u32 = 8;
+
+/// Protocols that carry messages of others, so that any heartbeat may be inside.
+const CARRIERS: [&str; 2] = ["websocket", "tls"];
+
+/// By what a class recognises its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// A text's shape, or length and first four bytes.
+    Shape,
+    /// Length alone.
+    Length,
+    /// The first two bytes.
+    Prefix,
+}
+
+/// One message: bytes of one side that belong together, as far as that shows.
+#[derive(Clone, Copy, Debug)]
+struct Message<'a> {
+    time: Time,
+    frame: u64,
+    from: Side,
+    bytes: &'a [u8],
+    len: u32,
+    /// Encrypted: only `len` means something.
+    opaque: bool,
+}
+
+/// Remembers roughly which kinds of message were seen of late, in 2 KiB, once classes are pushed out: a busy flow brings
+/// hundreds of kinds between two beats, and only one that recurs is worth a class.
+#[derive(Debug)]
+struct Doorkeeper(Box<[u16; 1024]>);
+
+impl Doorkeeper {
+    /// Notes `key`; whether it was there already.
+    fn recurs(&mut self, key: u32) -> bool {
+        let mixed = key.wrapping_mul(0x9e37_79b1);
+        let slot = &mut self.0[(mixed >> 22) as usize];
+        let mark = (mixed >> 6) as u16 | 1;
+        std::mem::replace(slot, mark) == mark
+    }
+}
+
+/// What followed the messages of a class from the other side.
+#[derive(Debug, Default)]
+struct Replies {
+    /// The last message waits for a reply.
+    waiting: bool,
+    /// The first message after it was counted.
+    asked: bool,
+    /// The kind of message that most often came first (Boyer-Moore majority), and its lead.
+    key: u32,
+    lead: u32,
+    /// Messages that drew that kind; that were followed by any kind.
+    keyed: u64,
+    any: u64,
+    /// Replies that were data.
+    large: u64,
+    /// What the replies of that kind say.
+    content: Content,
+}
+
+/// When and in which frame a message came.
+type Place = (Time, u64);
+
+/// A beat and its reply.
+type Beat = (Place, Option<Place>);
+
+/// A class whose message recurred.
+#[derive(Debug)]
+struct Detail {
+    gaps: Gaps,
+    /// Beats not yet told, with their replies: told once the class is known for a heartbeat.
+    beats: Vec<Beat>,
+    content: Content,
+    replies: Replies,
+    /// Bursts of the other side before the class's second message, and before its last.
+    peer_bursts: (u32, u32),
+    /// Messages that repeated the other side's last message; that answered a class of the other side.
+    echoes: u64,
+    answers: u64,
+    /// Its digest.
+    last: u32,
+    track: Option<Track>,
+    /// Gaps in a row that are not one period.
+    off_beat: usize,
+    /// Earlier phases, with other periods.
+    past: Vec<Track>,
+}
+
+#[derive(Debug)]
+struct Class {
+    key: u32,
+    likeness: Likeness,
+    from: Side,
+    first: Time,
+    first_frame: u64,
+    last: Time,
+    last_gap: Gap,
+    /// The reply to the first message.
+    first_reply: Option<Place>,
+    /// Messages too close to the one before to be beats.
+    crowded: u32,
+    /// How often a gap was like the one before it, less how often not: what keeps a class when others need room.
+    hits: i8,
+    detail: Option<Box<Detail>>,
+}
+
+/// The rhythm detector of one flow.
+#[derive(Debug, Default)]
+pub struct Rhythm {
+    classes: Vec<Class>,
+    doorkeeper: Option<Doorkeeper>,
+    records: Both<Option<Box<Records>>>,
+    /// The time of the last large message, whose end may come in further segments.
+    large: Both<Option<Time>>,
+    /// Digest of the last message.
+    last: Both<u32>,
+    /// Until when a message of this side may be a reply.
+    reply_until: Both<Option<Time>>,
+    /// Whether any class has a track.
+    tracks: bool,
+}
+
+/// What came before a message.
+struct Before {
+    sent: Option<Time>,
+    heard: Option<Time>,
+    peer_bursts: u32,
+}
+
+/// How a message stands to what the other side sent.
+#[derive(Clone, Copy, Default)]
+struct Relation {
+    digest: u32,
+    /// It repeats the other side's last message.
+    echoes: bool,
+    /// It answers one.
+    answers: bool,
+}
+
+impl Rhythm {
+    /// Whether a message too large for a beat needs no more than its time noted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// Takes the next bytes of a side. `activity` is as before them.
+    pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) {
+        let Chunk { time, frame, from, bytes, len } = *chunk;
+        if self.records[from].is_none() && begins_record(bytes) {
+            self.records[from] = Some(Box::default());
+        }
+        let before = Before {
+            sent: activity.last[from],
+            heard: activity.last[from.peer()],
+            peer_bursts: activity.bursts[from.peer()],
+        };
+        if let Some(mut records) = self.records[from].take() {
+            let mut head = [0u8; 32];
+            let kept = bytes.len().min(head.len());
+            head[..kept].copy_from_slice(&bytes[..kept]);
+            let cut = len.saturating_sub(bytes.len() as u32);
+            records.push(bytes, cut, |len| {
+                let message = Message { time, frame, from, bytes: &head[..kept], len, opaque: true };
+                self.message(message, &before, heard);
+            });
+            self.records[from] = Some(records);
+        } else {
+            self.message(Message { time, frame, from, bytes, len, opaque: false }, &before, heard);
+        }
+    }
+
+    /// Bytes were not captured.
+    pub fn gap(&mut self, from: Side) {
+        if let Some(records) = &mut self.records[from] {
+            records.gap();
+        }
+    }
+
+    fn message(&mut self, message: Message<'_>, before: &Before, heard: &mut Vec<Heard>) {
+        let Message { time, from, bytes, len, opaque, .. } = message;
+        let answers = self.reply_until[from].is_some_and(|until| time <= until) && self.reply(&message, heard);
+        if len > LARGE {
+            self.large[from] = Some(time);
+            if self.tracks {
+                self.embedded(&message, before, heard);
+            }
+            return;
+        }
+        let (keys, count) = keys(&message);
+        let keys = &keys[..count];
+        let this = if opaque { len } else { digest(len, bytes.iter().take(LONGEST_BEAT as usize).copied()) };
+        let relation = Relation { digest: this, echoes: !opaque && this == self.last[from.peer()], answers };
+        self.last[from] = this;
+        // The message belongs to the heartbeat that is known for it, and to no other class.
+        for &(key, likeness) in keys {
+            let known = |c: &Class| c.key == key && c.likeness == likeness && c.is_track();
+            if let Some(i) = self.classes.iter().position(known) {
+                self.observe(i, &message, before, relation, heard);
+                return;
+            }
+        }
+        if self.tracks && self.embedded(&message, before, heard) {
+            return;
+        }
+        if self.large[from].is_some_and(|t| time.since(t) < SAME) {
+            self.large[from] = Some(time); // the end of something large
+            return;
+        }
+        for &(key, likeness) in keys {
+            match self.classes.iter().position(|c| c.key == key && c.likeness == likeness) {
+                Some(i) => {
+                    if self.observe(i, &message, before, relation, heard) {
+                        self.drop_shadows(i, time);
+                        return;
+                    }
+                }
+                None => self.admit(key, likeness, &message, before),
+            }
+        }
+    }
+
+    /// A new class for a kind of message first seen, if there is room or it was seen before.
+    fn admit(&mut self, key: u32, likeness: Likeness, message: &Message<'_>, before: &Before) {
+        let class = Class {
+            key,
+            likeness,
+            from: message.from,
+            first: message.time,
+            first_frame: message.frame,
+            last: message.time,
+            last_gap: Gap { beat: f32::INFINITY, ..before.gap(message.time, message.time) },
+            first_reply: None,
+            crowded: 0,
+            hits: 0,
+            detail: None,
+        };
+        self.expect_reply(message, REPLY_WITHIN);
+        if self.classes.len() < CLASSES {
+            self.classes.push(class);
+            return;
+        }
+        let doorkeeper = self.doorkeeper.get_or_insert_with(|| Doorkeeper(Box::new([0; 1024])));
+        if !doorkeeper.recurs(key) {
+            return;
+        }
+        let worst = self.classes.iter_mut().filter(|c| !c.is_track()).min_by_key(|c| (c.hits, c.last));
+        if let Some(worst) = worst {
+            *worst = class;
+        }
+    }
+
+    /// Takes a message of class `i`; whether the class is known for its timer now.
+    fn observe(
+        &mut self,
+        i: usize,
+        message: &Message<'_>,
+        before: &Before,
+        relation: Relation,
+        heard: &mut Vec<Heard>,
+    ) -> bool {
+        let class = &mut self.classes[i];
+        let since = message.time.since(class.last);
+        if since < SAME {
+            class.last = message.time;
+            class.crowded = class.crowded.saturating_add(1);
+            return class.is_track();
+        }
+        class.observe(message, before, relation, heard);
+        self.expect_reply(message, REPLY_WITHIN.min(since / REPLY_SHARE));
+        let class = &self.classes[i];
+        let is_track = class.is_track();
+        self.tracks |= is_track;
+        is_track
+    }
+
+    fn expect_reply(&mut self, message: &Message<'_>, within: Nanos) {
+        let until = &mut self.reply_until[message.from.peer()];
+        *until = (*until).max(Some(message.time.plus(within)));
+    }
+
+    /// Other classes of the same messages as class `i`, which is now known, are of no use.
+    fn drop_shadows(&mut self, i: usize, now: Time) {
+        let from = self.classes[i].from;
+        self.classes.retain(|c| c.is_track() || c.from != from || c.last != now);
+    }
+
+    /// A known beat that came in one segment with data.
+    fn embedded(&mut self, message: &Message<'_>, before: &Before, heard: &mut Vec<Heard>) -> bool {
+        let found = self.classes.iter().position(|c| c.is_due_in(message));
+        if let Some(i) = found {
+            let class = &mut self.classes[i];
+            let (len, last) = class.detail.as_ref().map_or((0, 0), |d| (d.content.len.0, d.last));
+            let beat = Message { bytes: &[], len, ..*message };
+            class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, heard);
+            class.last = message.time;
+        }
+        found.is_some()
+    }
+
+    /// A message that may be the reply to the other side's beats; whether it is of the kind expected.
+    fn reply(&mut self, message: &Message<'_>, heard: &mut Vec<Heard>) -> bool {
+        let Message { bytes, len, opaque, .. } = *message;
+        let key = match (len > LARGE, opaque, is_text(bytes)) {
+            (true, ..) => 0,
+            (_, true, _) => len,
+            (.., true) => shape(&bytes[..bytes.len().min(super::content::HEAD)]),
+            _ => digest(len, bytes.iter().take(2).copied()),
+        };
+        let this = digest(message.len, message.bytes.iter().take(LONGEST_BEAT as usize).copied());
+        let mut answers = false;
+        for class in self.classes.iter_mut().filter(|c| c.from != message.from) {
+            answers |= class.reply(message, key, this, heard);
+        }
+        answers
+    }
+
+    /// Tells what fell due by `now`.
+    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
+        if !self.tracks {
+            return;
+        }
+        for class in &mut self.classes {
+            let told = class.kind() == Some(BeatKind::Heartbeat);
+            if let Some(track) = class.detail.as_mut().and_then(|d| d.track.as_mut()).filter(|_| told) {
+                track.tell_missed(now, activity, heard);
+            }
+        }
+    }
+
+    /// The heartbeats and polls found. `named` are those known by name, which are not told again; `followed` is the
+    /// protocol that the flow speaks.
+    #[must_use]
+    pub fn summaries(
+        &self,
+        now: Time,
+        activity: &Activity,
+        named: &[&Track],
+        followed: Option<&'static str>,
+    ) -> Vec<HeartbeatSummary> {
+        let carrier = followed.is_none_or(|name| CARRIERS.contains(&name));
+        let mut tracks: Vec<(&Class, &Detail, &Track)> = Vec::new();
+        for class in &self.classes {
+            if let Some(detail) = &class.detail
+                && let Some(track) = &detail.track
+            {
+                tracks.push((class, detail, track));
+            }
+        }
+        tracks.sort_by_key(|(class, _, track)| (class.likeness, track.first));
+        let mut told: Vec<&Track> = Vec::new();
+        let mut all = Vec::new();
+        for (class, detail, track) in tracks {
+            let same = |other: &&Track| other.from == track.from && coincide(other, track);
+            let answers = |other: &&Track| other.from != track.from && other.last_reply == Some(track.last);
+            if told.iter().chain(named).any(same) || named.iter().any(answers) || detail.follows() || !track.is_steady()
+            {
+                continue;
+            }
+            told.push(track);
+            // Inside a protocol that has messages of its own, an even pace alone makes no heartbeat.
+            let Some(kind) = class.kind().filter(|_| carrier || detail.content.says_heartbeat()) else { continue };
+            let mode = detail.mode();
+            for phase in detail.past.iter().chain([track]) {
+                let now = if std::ptr::eq(phase, track) { now } else { phase.last };
+                let replies = if mode == Mode::RequestReply { phase.replies } else { 0 };
+                all.push(HeartbeatSummary { kind, mode, replies, ..phase.summary(now, activity, None) });
+            }
+        }
+        all
+    }
+}
+
+/// Whether two tracks of one side are one beat: parts of it, or its shadows. The same period, and always together.
+fn coincide(a: &Track, b: &Track) -> bool {
+    let (Some(p), Some(q)) = (period(a), period(b)) else { return false };
+    let apart = a.last.since(b.last).abs().min(a.first.since(b.first).abs());
+    (p / q - 1.0).abs() < 0.15 && apart < nanos(f64::from(p.min(q)) / 4.0)
+}
+
+fn period(track: &Track) -> Option<f32> {
+    track.pulse.map(|p| p.period).or_else(|| track.gaps.interval(Clock::Beat).map(|i| i.median as f32))
+}
+
+/// The classes that a message belongs to.
+fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
+    let Message { bytes, len, opaque, from, .. } = *message;
+    let seed = (from as u32) << 31;
+    let head = &bytes[..bytes.len().min(super::content::HEAD)];
+    let mut keys = [(0, Likeness::Shape); 3];
+    let mut count = 0;
+    let mut add = |key, likeness| {
+        keys[count] = (key, likeness);
+        count += 1;
+    };
+    if opaque {
+        add(digest(seed, len.to_be_bytes()), Likeness::Length);
+        return (keys, count);
+    }
+    // A text that is cut off or longer than is looked at is told by its beginning.
+    let text = is_text(head);
+    if text {
+        add(digest(seed, shape(head).to_be_bytes()), Likeness::Shape);
+    } else {
+        let first = head.iter().take(4).copied();
+        add(digest(seed ^ len, first), Likeness::Shape);
+        if len <= LONGEST_BEAT {
+            add(digest(seed, len.to_be_bytes()), Likeness::Length);
+        }
+    }
+    if len > 2 && len <= LONGEST_BEAT && head.len() >= 2 {
+        add(digest(seed, head[..2].iter().copied()), Likeness::Prefix);
+    }
+    (keys, count)
+}
+
+impl Before {
+    fn gap(&self, time: Time, last: Time) -> Gap {
+        let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
+        Gap { beat: since(Some(last)), sent: since(self.sent), heard: since(self.heard) }
+    }
+}
+
+/// Whether two gaps are alike, or one is twice the other.
+fn alike(a: f32, b: f32) -> bool {
+    fold(a, b, 0.35).or(fold(b, a, 0.35)).is_some_and(|k| k <= 2)
+}
+
+impl Class {
+    fn is_track(&self) -> bool {
+        self.detail.as_ref().is_some_and(|d| d.track.is_some())
+    }
+
+    fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
+        let gap = before.gap(message.time, self.last);
+        if self.detail.is_some() {
+            let idle = alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
+            let hit = idle || alike(gap.beat, self.last_gap.beat);
+            self.hits = (self.hits + if hit { 1 } else { -1 }).clamp(-4, 8);
+        }
+        self.last = message.time;
+        self.last_gap = gap;
+        let (first, first_frame, first_reply, from) = (self.first, self.first_frame, self.first_reply, self.from);
+        let detail = self.detail.get_or_insert_with(|| {
+            Box::new(Detail {
+                gaps: Gaps::default(),
+                beats: vec![((first, first_frame), first_reply)],
+                content: Content::default(),
+                replies: Replies::default(),
+                peer_bursts: (before.peer_bursts, before.peer_bursts),
+                echoes: 0,
+                answers: 0,
+                last: 0,
+                track: None,
+                off_beat: 0,
+                past: Vec::new(),
+            })
+        });
+        detail.last = relation.digest;
+        detail.peer_bursts.1 = before.peer_bursts;
+        detail.echoes += u64::from(relation.echoes);
+        detail.answers += u64::from(relation.answers);
+        if !message.bytes.is_empty() {
+            detail.content.push(message.bytes, message.len, message.opaque);
+        }
+        detail.replies.waiting = true;
+        detail.replies.asked = false;
+        if detail.track.is_some() {
+            detail.beat(message, gap);
+            let interval = Some(nanos(f64::from(gap.beat)));
+            self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            return;
+        }
+        if detail.beats.len() > KEPT {
+            detail.beats.remove(0);
+        }
+        detail.beats.push(((message.time, message.frame), None));
+        detail.gaps.push(gap);
+        let chance = if detail.content.says_heartbeat() { CHANCE_IF_SAID } else { CHANCE };
+        if self.hits >= 1
+            && u64::from(self.crowded) < detail.gaps.seen()
+            && let Some(pulse) = detail.gaps.pulse(chance)
+        {
+            detail.begin(from, pulse);
+            self.tell_all(heard);
+        }
+    }
+
+    /// Tells a beat, if it is one of a heartbeat and no reply.
+    fn tell(&self, time: Time, frame: u64, kind: EventKind, heard: &mut Vec<Heard>) {
+        let follows = self.detail.as_ref().is_some_and(|d| d.follows());
+        if self.kind() == Some(BeatKind::Heartbeat) && !follows {
+            heard.push(Heard { time, frame: Some(frame), from: self.from, kind });
+        }
+    }
+
+    /// Tells the beats that made the class known.
+    fn tell_all(&mut self, heard: &mut Vec<Heard>) {
+        let Some(detail) = &mut self.detail else { return };
+        let beats = std::mem::take(&mut detail.beats);
+        let mut last: Option<Time> = None;
+        for ((time, frame), reply) in beats {
+            let interval = last.map(|l| time.since(l));
+            last = Some(time);
+            self.tell(time, frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            if let Some((time, frame)) = reply {
+                self.tell_reply(time, frame, heard);
+            }
+        }
+    }
+
+    fn tell_reply(&self, time: Time, frame: u64, heard: &mut Vec<Heard>) {
+        let before = heard.len();
+        self.tell(time, frame, EventKind::HeartbeatReply { protocol: None }, heard);
+        heard[before..].iter_mut().for_each(|h| h.from = self.from.peer());
+    }
+
+    /// A message of the other side; whether it is the reply expected.
+    fn reply(&mut self, message: &Message<'_>, key: u32, this: u32, heard: &mut Vec<Heard>) -> bool {
+        let last = self.last;
+        let Some(detail) = self.detail.as_mut() else {
+            if message.time.since(last) <= REPLY_WITHIN {
+                self.first_reply.get_or_insert((message.time, message.frame));
+            }
+            return false;
+        };
+        let since = message.time.since(last);
+        let same = this == detail.last && detail.content.meaning() == Meaning::Constant;
+        let share = if same { ECHO_SHARE } else { REPLY_SHARE };
+        let within = REPLY_WITHIN.min((self.last_gap.beat * SECOND as f32) as Nanos / share);
+        if !detail.replies.waiting || since < 0 || since > within {
+            return false;
+        }
+        let replies = &mut detail.replies;
+        let first = !replies.asked;
+        if first {
+            replies.asked = true;
+            replies.any += 1;
+            if replies.lead == 0 {
+                (replies.key, replies.keyed, replies.content) = (key, 0, Content::default());
+            }
+            replies.lead = if key == replies.key { replies.lead + 1 } else { replies.lead.saturating_sub(1) };
+        }
+        let counts = key == replies.key;
+        if counts {
+            replies.waiting = false;
+            replies.keyed += 1;
+            replies.content.push(message.bytes, message.len, message.opaque);
+        }
+        if !(first || counts) {
+            return false;
+        }
+        replies.large += u64::from(message.len > LARGE);
+        if let Some(track) = &mut detail.track {
+            if first || track.last_reply.is_none_or(|t| t < last) {
+                track.reply(message.time);
+                self.tell_reply(message.time, message.frame, heard);
+            }
+        } else if let Some(beat) = detail.beats.last_mut() {
+            beat.1.get_or_insert((message.time, message.frame));
+        }
+        counts
+    }
+
+    /// Whether a beat of this class is due and the message holds it: its end, its beginning, or anywhere in a small one.
+    fn is_due_in(&self, message: &Message<'_>) -> bool {
+        let Some(detail) = self.detail.as_ref().filter(|_| self.from == message.from) else { return false };
+        let Some((_, period)) = detail.track.as_ref().and_then(Track::timer) else { return false };
+        let since = message.time.since(self.last) as f32 / SECOND as f32 / period;
+        if !(0.6..3.0).contains(&since) {
+            return false;
+        }
+        let Some(beat) = detail.content.constant().filter(|b| b.len() >= 4) else { return false };
+        let bytes = message.bytes;
+        bytes.starts_with(beat)
+            || bytes.ends_with(beat)
+            || message.len <= LARGE && bytes.windows(beat.len()).any(|w| w == beat)
+    }
+
+    /// What the class is, judged by what it says and what is answered; `None` if neither a heartbeat nor a poll.
+    fn kind(&self) -> Option<BeatKind> {
+        let detail = self.detail.as_ref()?;
+        let track = detail.track.as_ref()?;
+        let content = &detail.content;
+        let says = content.says_heartbeat();
+        let replies = &detail.replies;
+        if !says && detail.mode() == Mode::RequestReply {
+            let one_kind = replies.keyed * 2 >= replies.any;
+            if replies.large * 2 > replies.any || !one_kind || replies.wander() && !replies.content.says_heartbeat() {
+                return Some(BeatKind::Polling);
+            }
+        }
+        if content.len.1 > LONGEST_BEAT || content.is_key() && track.pulse.is_some_and(|p| p.period < 2.0 * SHORTEST) {
+            return None;
+        }
+        (says || content.meaning() != Meaning::Wandering).then_some(BeatKind::Heartbeat)
+    }
+}
+
+impl Replies {
+    /// Whether they bring content that varies.
+    fn wander(&self) -> bool {
+        let (least, most) = self.content.len;
+        self.content.meaning() == Meaning::Wandering && (!self.content.is_opaque() || most - least > OPAQUE_WOBBLE)
+    }
+}
+
+impl Detail {
+    /// The class is known for its timer: its beats so far become a track.
+    fn begin(&mut self, from: Side, pulse: Pulse) {
+        let (first, last) = match (&self.beats.first(), &self.beats.last()) {
+            (Some(first), Some(last)) => (first.0.0, last.0.0),
+            _ => return,
+        };
+        let mut track = Track::new(from, None, BeatKind::Heartbeat, Mode::OneWay, first);
+        track.count = self.beats.len() as u64;
+        track.last = last;
+        for (time, ..) in self.beats.iter().filter_map(|b| b.1) {
+            track.reply(time);
+        }
+        track.gaps = std::mem::take(&mut self.gaps);
+        track.pulse = Some(pulse);
+        track.len = self.content.len;
+        track.sample = self.content.sample().to_vec();
+        self.track = Some(track);
+    }
+
+    /// The next beat of a known timer; where its period has changed for good, a new phase begins.
+    fn beat(&mut self, message: &Message<'_>, gap: Gap) {
+        let Some(track) = &mut self.track else { return };
+        track.measure(message.len);
+        let old = track.pulse;
+        track.beat(message.time, gap);
+        let Some(old) = old else { return };
+        let on_beat = fold(gap.by(old.clock), old.period, 1.5 * old.tolerance.max(0.1)) == Some(1);
+        self.off_beat = if on_beat { 0 } else { self.off_beat + 1 };
+        if self.off_beat <= super::gaps::FEWEST || track.gaps.seen() <= self.off_beat as u64 + 2 {
+            return;
+        }
+        let tail = track.gaps.tail(self.off_beat);
+        // Gaps of whole periods are lost beats first, a longer period only where so many in a row are not likely.
+        let lost = |g: &Gap| fold(g.by(old.clock), old.period, old.tolerance.max(0.1)).is_some();
+        if tail.seen() < LOST_IN_A_ROW && tail.last(KEPT).all(lost) {
+            return;
+        }
+        let other = |p: &Pulse| (p.period / old.period - 1.0).abs() > 0.25 && p.share > 0.99;
+        let Some(pulse) = tail.pulse(CHANCE).filter(other) else { return };
+        let next = track.split(tail, old, pulse);
+        self.past.push(std::mem::replace(track, next));
+        if self.past.len() >= PHASES {
+            self.past.remove(0);
+        }
+        self.off_beat = 0;
+    }
+
+    /// Bursts of the other side while the class's messages came.
+    fn heard_bursts(&self) -> u64 {
+        u64::from(self.peer_bursts.1.wrapping_sub(self.peer_bursts.0))
+    }
+
+    /// Beats of all phases.
+    fn count(&self) -> u64 {
+        self.track.iter().chain(&self.past).map(|t| t.count).sum()
+    }
+
+    /// Whether the class's beats are answered: by one kind of reply, or by whatever the other side sends if that is
+    /// little else.
+    fn mode(&self) -> Mode {
+        let (r, count) = (&self.replies, self.count());
+        let only = self.heard_bursts() * 2 <= r.any * 3 + 2;
+        if r.keyed * 2 >= count || r.any * 2 >= count && only { Mode::RequestReply } else { Mode::OneWay }
+    }
+
+    /// Whether the class answers rather than beats: most of its messages came as replies to one class of the other side,
+    /// or nearly each followed one of the other side's at once, and nearly each of those drew one.
+    fn follows(&self) -> bool {
+        let Some(track) = &self.track else { return false };
+        if self.answers * 5 >= self.count() * 3 {
+            return true;
+        }
+        let Some(pulse) = track.pulse else { return false };
+        let symmetric = self.echoes * 2 > track.count && self.content.meaning() == Meaning::Constant;
+        let share = if symmetric { ECHO_SHARE } else { REPLY_SHARE };
+        let within = (REPLY_WITHIN as f32 / SECOND as f32).min(pulse.period / share as f32);
+        let gaps = || track.gaps.last(KEPT);
+        let prompt = gaps().filter(|g| g.heard <= within && g.heard <= g.sent).count();
+        prompt * 5 >= gaps().count() * 4 && self.heard_bursts() * 2 <= self.count() * 3 + 2
+    }
+}

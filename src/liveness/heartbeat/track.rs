@@ -1,0 +1,202 @@
+//! The record of one recurring message, named or not: its beats, replies, what was missed, and what its timer is.
+
+use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, fold};
+use super::{Activity, Heard};
+use crate::event::EventKind;
+use crate::packet::{SECOND, Time, nanos};
+use crate::summary::{BeatKind, HeartbeatSummary, Mode, Side, Trigger};
+
+/// A gap of a whole number of periods give or take this share of one is beats that did not come; so is a silence, half
+/// a period after each was due.
+const MISSED_TOLERANCE: f32 = 0.35;
+
+/// Missed beats told one by one while a silence lasts; a summary counts them all.
+const MOST_TOLD: u64 = 16;
+
+/// One recurring message of one side.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Who sends it.
+    pub from: Side,
+    /// Its protocol, where known.
+    pub protocol: Option<&'static str>,
+    /// Heartbeat or poll.
+    pub kind: BeatKind,
+    /// Whether it asks for a reply.
+    pub mode: Mode,
+    /// The first beat.
+    pub first: Time,
+    /// The last beat.
+    pub last: Time,
+    /// Beats.
+    pub count: u64,
+    /// Replies.
+    pub replies: u64,
+    /// The last reply.
+    pub last_reply: Option<Time>,
+    /// Least and greatest length, bytes.
+    pub len: (u32, u32),
+    /// First bytes of a beat.
+    pub sample: Vec<u8>,
+    /// The gaps before its beats.
+    pub gaps: Gaps,
+    /// The timer behind them.
+    pub pulse: Option<Pulse>,
+    /// Beats that a gap between two others shows as missing.
+    missed: u64,
+    /// Those that the present silence has shown and that were told.
+    told: u64,
+}
+
+impl Track {
+    /// Begins with a first beat.
+    #[must_use]
+    pub fn new(from: Side, protocol: Option<&'static str>, kind: BeatKind, mode: Mode, first: Time) -> Self {
+        Track {
+            from,
+            protocol,
+            kind,
+            mode,
+            first,
+            last: first,
+            count: 1,
+            replies: 0,
+            last_reply: None,
+            len: (u32::MAX, 0),
+            sample: Vec::new(),
+            gaps: Gaps::default(),
+            pulse: None,
+            missed: 0,
+            told: 0,
+        }
+    }
+
+    /// Takes a beat that came after `gap`.
+    pub fn beat(&mut self, time: Time, gap: Gap) {
+        self.count += 1;
+        self.last = self.last.max(time);
+        self.told = 0;
+        if let Some((clock, period)) = self.timer() {
+            self.missed += u64::from(fold(gap.by(clock), period, MISSED_TOLERANCE).unwrap_or(1) - 1);
+        }
+        self.gaps.push(gap);
+        self.pulse = self.gaps.pulse(CHANCE).or(self.pulse);
+    }
+
+    /// Takes the length of a beat.
+    pub fn measure(&mut self, len: u32) {
+        self.len = (self.len.0.min(len), self.len.1.max(len));
+    }
+
+    /// Takes a reply.
+    pub fn reply(&mut self, time: Time) {
+        self.replies += 1;
+        self.last_reply = Some(time);
+    }
+
+    /// Ends this phase: its last gaps, `tail`, are the first of the next, which runs by `pulse` where this one ran by
+    /// `old`.
+    #[must_use]
+    pub fn split(&mut self, tail: Gaps, old: Pulse, pulse: Pulse) -> Track {
+        let moved = tail.seen();
+        let span: f64 = tail.last(KEPT).map(|g| f64::from(g.beat)).sum();
+        let start = self.last.plus(-nanos(span));
+        let missed = tail
+            .last(KEPT)
+            .filter_map(|g| fold(g.by(old.clock), old.period, MISSED_TOLERANCE))
+            .map(|k| u64::from(k - 1));
+        self.missed = self.missed.saturating_sub(missed.sum());
+        let mut next = self.clone();
+        next.first = start;
+        next.count = moved + 1;
+        next.replies = self.replies.min(next.count);
+        next.missed = 0;
+        next.pulse = Some(pulse);
+        self.count = self.count.saturating_sub(moved);
+        self.replies = self.replies.saturating_sub(next.replies.saturating_sub(1));
+        self.last = start;
+        self.last_reply = self.last_reply.map(|t| t.min(start));
+        self.pulse = Some(old);
+        self.gaps.drop_last(KEPT.min(moved as usize));
+        next.gaps = tail;
+        next
+    }
+
+    fn trigger(&self) -> (Trigger, Clock) {
+        self.pulse.map_or((Trigger::Undetermined, Clock::Beat), |p| self.gaps.trigger(p, self.protocol.is_some()))
+    }
+
+    /// What restarts the timer and how long it runs, seconds; `None` while it shows none.
+    #[must_use]
+    pub fn timer(&self) -> Option<(Clock, f32)> {
+        self.pulse.map(|p| (self.trigger().1, p.period))
+    }
+
+    /// Beats due since the last one that had not come by `now`.
+    fn overdue(&self, now: Time, activity: &Activity) -> u64 {
+        let Some((clock, period)) = self.timer() else { return 0 };
+        let since = match clock {
+            Clock::Beat => Some(self.last),
+            Clock::Sent => activity.last[self.from],
+            Clock::Heard => activity.last[self.from.peer()],
+            Clock::Any => activity.last[self.from].max(activity.last[self.from.peer()]),
+        };
+        let silence = now.since(since.unwrap_or(self.last).max(self.last)) as f32 / SECOND as f32;
+        // The cast saturates: a silence without end is u64::MAX beats at most.
+        (silence / period - 0.5).max(0.0) as u64
+    }
+
+    /// Tells the beats that fell due by `now` and were not told; the time of each is when it was due.
+    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
+        let Some((_, period)) = self.timer() else { return };
+        let overdue = self.overdue(now, activity).min(MOST_TOLD);
+        while self.told < overdue {
+            self.told += 1;
+            let time = self.last.plus(nanos(f64::from(period) * self.told as f64)).min(now);
+            let kind = EventKind::HeartbeatMissed { protocol: self.protocol };
+            heard.push(Heard { time, frame: None, from: self.from, kind });
+        }
+    }
+
+    /// Whether its latest gaps still are a timer's: what looked like one at first may not go on so.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.gaps.pulse(10.0 * CHANCE).is_some()
+    }
+
+    /// How sure it is that this is what it is reported as, 0 to 1: the share of gaps that its timer explains, less while
+    /// beats are few.
+    fn confidence(&self) -> f64 {
+        let few = self.count as f64 / (self.count as f64 + 2.0);
+        match (self.protocol, self.pulse) {
+            (Some(_), _) => few.max(0.9),
+            (None, Some(p)) => f64::from(p.share) * few * (1.0 - p.chance),
+            (None, None) => 0.0,
+        }
+    }
+
+    /// What is known at `now`.
+    #[must_use]
+    pub fn summary(&self, now: Time, activity: &Activity, declared_s: Option<f64>) -> HeartbeatSummary {
+        let (trigger, clock) = self.trigger();
+        let clock = if trigger == Trigger::Idle { clock } else { Clock::Beat };
+        HeartbeatSummary {
+            from: self.from,
+            protocol: self.protocol,
+            kind: self.kind,
+            mode: self.mode,
+            trigger,
+            declared_s,
+            count: self.count,
+            replies: self.replies,
+            missed: self.missed.saturating_add(self.overdue(now, activity)),
+            payload_len: self.len,
+            sample: self.sample.clone(),
+            interval: self.gaps.interval(clock),
+            confidence: self.confidence(),
+            first: self.first,
+            last: self.last,
+            last_reply: self.last_reply,
+        }
+    }
+}
