@@ -216,14 +216,15 @@ impl Gaps {
                     continue;
                 }
                 tests += 1;
-                idle_fits += u32::from((idle - period).abs() <= TELLING * period);
-                beat_fits += u32::from(fold(gap.beat, period, beat_tolerance).is_some_and(|k| k == 1 || may_fold));
+                let fits = |gap, tolerance| fold(gap, period, tolerance).is_some_and(|k| k == 1 || may_fold);
+                idle_fits += u32::from(fits(idle, TELLING.min(2.0 * beat_tolerance)));
+                beat_fits += u32::from(fits(gap.beat, beat_tolerance));
             }
             if tests == 0 {
                 continue;
             }
             told = true;
-            if idle_fits > beat_fits && idle_fits * 5 >= tests * 4 {
+            if idle_fits > beat_fits && idle_fits * 3 >= tests * 2 {
                 return (Trigger::Idle, clock);
             }
             let refutes = beat_fits > idle_fits && beat_fits * 5 >= tests * 3;

@@ -148,8 +148,11 @@ struct Class {
     last_gap: Gap,
     /// The reply to the first message.
     first_reply: Option<Place>,
-    /// Messages too close to the one before to be beats.
+    /// Messages that may be beats, and those too close to the one before.
+    seen: u32,
     crowded: u32,
+    /// A narrower class holds most of its messages.
+    held: bool,
     /// How often a gap was like the one before it, less how often not: what keeps a class when others need room.
     hits: i8,
     detail: Option<Box<Detail>>,
@@ -258,9 +261,14 @@ impl Rhythm {
             self.large[from] = Some(time); // the end of something large
             return;
         }
+        // From the narrowest to the widest class: the wider waits while a narrower holds as many of its messages.
+        let mut narrower = 0;
         for &(key, likeness) in keys {
             match self.classes.iter().position(|c| c.key == key && c.likeness == likeness) {
                 Some(i) => {
+                    let class = &mut self.classes[i];
+                    class.held = narrower * 2 >= class.seen;
+                    narrower = narrower.max(class.seen);
                     if self.observe(i, &message, before, relation, heard) {
                         self.drop_shadows(i, time);
                         return;
@@ -282,7 +290,9 @@ impl Rhythm {
             last: message.time,
             last_gap: Gap { beat: f32::INFINITY, ..before.gap(message.time, message.time) },
             first_reply: None,
+            seen: 1,
             crowded: 0,
+            held: false,
             hits: 0,
             detail: None,
         };
@@ -322,6 +332,10 @@ impl Rhythm {
         let class = &self.classes[i];
         let is_track = class.is_track();
         self.tracks |= is_track;
+        // What looked like a timer at first and does not go on so must not keep its messages from other classes.
+        if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.is_steady()) {
+            self.classes.swap_remove(i);
+        }
         is_track
     }
 
@@ -491,6 +505,7 @@ impl Class {
         }
         self.last = message.time;
         self.last_gap = gap;
+        self.seen = self.seen.saturating_add(1);
         let (first, first_frame, first_reply, from) = (self.first, self.first_frame, self.first_reply, self.from);
         let detail = self.detail.get_or_insert_with(|| {
             Box::new(Detail {
@@ -527,9 +542,11 @@ impl Class {
         }
         detail.beats.push(((message.time, message.frame), None));
         detail.gaps.push(gap);
-        let chance = if detail.content.says_heartbeat() { CHANCE_IF_SAID } else { CHANCE };
+        let chance =
+            if detail.content.says_heartbeat() && self.likeness == Likeness::Shape { CHANCE_IF_SAID } else { CHANCE };
         if self.hits >= 1
-            && u64::from(self.crowded) < detail.gaps.seen()
+            && !self.held
+            && self.crowded < self.seen
             && let Some(pulse) = detail.gaps.pulse(chance)
         {
             detail.begin(from, pulse);

@@ -179,7 +179,7 @@ impl Track {
     #[must_use]
     pub fn summary(&self, now: Time, activity: &Activity, declared_s: Option<f64>) -> HeartbeatSummary {
         let (trigger, clock) = self.trigger();
-        let clock = if trigger == Trigger::Idle { clock } else { Clock::Beat };
+        let clock = if trigger == Trigger::Fixed { Clock::Beat } else { clock };
         HeartbeatSummary {
             from: self.from,
             protocol: self.protocol,
