@@ -217,6 +217,8 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
         let unreachable = rare.and_then(|x| x.unreachable[by]).filter(|u| u.last >= r.sent);
         let next = next_timeout(r.gap, r.gap_before);
         return Some(match unreachable {
+            // An ICMP error takes back one doubling of the timer that runs (RFC 6069, Linux tcp_ld_RTO_revert).
+            Some(u) if u.last >= r.last => (Mechanism::IcmpUnreachable, r.last, r.gap, [u.first_frame, r.last_frame]),
             Some(u) => (Mechanism::IcmpUnreachable, r.last, next, [u.first_frame, r.last_frame]),
             None => (Mechanism::RetransmissionTimeout, r.last, next, [r.first_frame, r.last_frame]),
         });
