@@ -161,7 +161,7 @@ impl Flows {
     fn open(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
         let id = self.table.len() as u64 + 1;
         let conn = Connection::new(s);
-        let ends = conn.ends;
+        let ends = conn.ends.both();
         let kind = EventKind::FlowStart { ends };
         sink(&Event { time: s.time, frame: Some(s.frame), flow: id, from: Some(conn.side(s)), kind });
         self.table.insert(hash, Watched::new(id, conn))

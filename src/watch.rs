@@ -18,23 +18,29 @@ pub struct Watched {
     pub id: u64,
     conn: Connection,
     live: Liveness,
-    holes: Both<Option<Box<Holes>>>,
-    /// A SYN that may begin a new connection between the same ends.
-    reopening: Option<Box<Segment<'static>>>,
-    /// How the flow broke, seen from the silence before.
-    broke: Option<Break>,
-    duplicates: u32,
-    missing: u32,
+    odd: Option<Box<Odd>>,
     bare_segment: u16,
     scheduled: bool,
     ended: bool,
     finished: bool,
 }
 
+/// What few of a million flows need.
+#[derive(Default)]
+struct Odd {
+    holes: Both<Option<Holes>>,
+    /// A SYN that may begin a new connection between the same ends.
+    reopening: Option<Segment<'static>>,
+    /// How the flow broke, seen from the silence before.
+    broke: Option<Break>,
+    duplicates: u64,
+    missing: u64,
+}
+
 impl Keyed for Watched {
     #[inline]
     fn ends(&self) -> (Endpoint, Endpoint) {
-        (self.conn.ends[Side::Client], self.conn.ends[Side::Server])
+        (self.conn.ends.of(Side::Client), self.conn.ends.of(Side::Server))
     }
 }
 
@@ -46,11 +52,7 @@ impl Watched {
             id,
             conn,
             live: Liveness::default(),
-            holes: Both::default(),
-            reopening: None,
-            broke: None,
-            duplicates: 0,
-            missing: 0,
+            odd: None,
             bare_segment: 0,
             scheduled: false,
             ended: false,
@@ -58,10 +60,14 @@ impl Watched {
         }
     }
 
+    fn odd(&mut self) -> &mut Odd {
+        self.odd.get_or_insert_default()
+    }
+
     /// Whether a SYN waits for the answer that makes it a new connection.
     #[must_use]
     pub fn reopening(&self) -> bool {
-        self.reopening.is_some()
+        self.odd.as_ref().is_some_and(|o| o.reopening.is_some())
     }
 
     /// Whether a segment between the same ends begins a new connection, or belongs to one that is beginning.
@@ -84,16 +90,17 @@ impl Watched {
                 if over(c) || (never_opened && !again) {
                     return if again && c.handshake != Handshake::Full { Reopening::No } else { Reopening::Yes(None) };
                 }
-                self.reopening = Some(Box::new(Segment { payload: &[], payload_len: 0, ..*s }));
+                self.odd().reopening = Some(Segment { payload: &[], payload_len: 0, ..*s });
                 return Reopening::Waits;
             }
-            if let Some(syn) = self.reopening.take_if(|syn| syn.src == s.dst && s.ack == syn.seq.wrapping_add(1)) {
-                return Reopening::Yes(Some(*syn));
-            }
-            return Reopening::No;
+            let confirmed = |syn: &mut Segment<'_>| syn.src == s.dst && s.ack == syn.seq.wrapping_add(1);
+            return match self.odd.as_mut().and_then(|o| o.reopening.take_if(confirmed)) {
+                Some(syn) => Reopening::Yes(Some(syn)),
+                None => Reopening::No,
+            };
         }
         // While the SYN waits, what its sender says is a refusal of the challenge, and the rest belongs to the old flow.
-        match &self.reopening {
+        match self.odd.as_ref().and_then(|o| o.reopening) {
             Some(syn) if s.flags.rst() && s.src == syn.src => Reopening::Waits,
             _ => Reopening::No,
         }
@@ -109,7 +116,7 @@ impl Watched {
     pub fn segment(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) -> bool {
         let from = self.conn.side(s);
         if self.conn.recent.is_copy(from, s) {
-            self.duplicates = self.duplicates.saturating_add(1);
+            self.odd().duplicates += 1;
             return false;
         }
         let shape = self.conn.shape(from, s);
@@ -125,7 +132,7 @@ impl Watched {
             self.missed(from.peer(), ahead as u32);
         }
         judged.fills = self.stream(from, s, shape, if placed { before } else { s.seq }, heard);
-        if self.holes[from.peer()].is_some() {
+        if self.has_hole(from.peer()) {
             self.acknowledged(from.peer(), s, heard);
         }
         self.live.after(&mut self.conn, from, s, judged, out);
@@ -140,13 +147,17 @@ impl Watched {
         true
     }
 
+    fn has_hole(&self, side: Side) -> bool {
+        self.odd.as_ref().is_some_and(|o| o.holes[side].is_some())
+    }
+
     /// Hands new payload on in stream order; true if the segment filled a hole.
     fn stream(&mut self, from: Side, s: &Segment<'_>, shape: Shape, next: u32, heard: &mut Vec<Heard>) -> bool {
         if s.payload_len == 0 || !matches!(shape, Shape::Data { .. } | Shape::Resend) {
             return false;
         }
         let missing = matches!(shape, Shape::Data { missing: 1.. });
-        if let (false, None) = (missing, &self.holes[from]) {
+        if !missing && !self.has_hole(from) {
             if let Shape::Data { .. } = shape {
                 let known = distance(next, s.seq).max(0) as u32;
                 if known < s.payload_len {
@@ -157,18 +168,18 @@ impl Watched {
             }
             return false;
         }
-        let mut holes = self.holes[from].take().unwrap_or_else(|| Box::new(Holes::new(next)));
+        let mut holes = self.odd().holes[from].take().unwrap_or_else(|| Holes::new(next));
         let fills = shape == Shape::Resend && holes.wants(s.seq, s.payload_len);
         let mut lost = 0;
         holes.push(s.seq, s.payload, s.payload_len, s.frame, s.time, &mut |piece| {
             lost += pass_on(&mut self.live, &self.conn, from, piece, heard);
         });
-        self.missing = self.missing.saturating_add(lost);
+        self.odd().missing += lost;
         if fills {
             self.conn.half[from].bytes += u64::from(s.payload_len);
         }
         if !holes.closed() {
-            self.holes[from] = Some(holes);
+            self.odd().holes[from] = Some(holes);
             let una = self.conn.half[from].una;
             if self.conn.half[from].known.has(Known::UNA) {
                 self.give_up(from, una, heard);
@@ -185,19 +196,19 @@ impl Watched {
 
     /// What the peer has acknowledged and the capture has not shown will not come.
     fn give_up(&mut self, of: Side, ack: u32, heard: &mut Vec<Heard>) {
-        if let Some(mut holes) = self.holes[of].take() {
+        if let Some(mut holes) = self.odd.as_mut().and_then(|o| o.holes[of].take()) {
             let mut lost = 0;
             holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, heard));
-            self.missing = self.missing.saturating_add(lost);
+            self.odd().missing += lost;
             if !holes.closed() {
-                self.holes[of] = Some(holes);
+                self.odd().holes[of] = Some(holes);
             }
         }
     }
 
     /// The peer acknowledged `len` bytes that the capture does not hold.
     fn missed(&mut self, of: Side, len: u32) {
-        self.missing = self.missing.saturating_add(len);
+        self.odd().missing += u64::from(len);
         if self.live.known_heartbeats().is_some() {
             self.live.heartbeats(&self.conn).gap(of, u64::from(len));
         }
@@ -205,11 +216,14 @@ impl Watched {
 
     fn note_break(&mut self, by: Side, s: &Segment<'_>) {
         let c = &self.conn;
-        if self.broke.is_some() || !(s.flags.rst() || s.flags.fin()) || c.last() == Time::default() {
+        if !(s.flags.rst() || s.flags.fin())
+            || self.odd.as_ref().is_some_and(|o| o.broke.is_some())
+            || c.last() == Time::default()
+        {
             return;
         }
         let (me, peer) = (&c.half[by], &c.half[by.peer()]);
-        let refused = s.flags.rst() && !s.flags.ack() && s.seq == peer.acked && peer.last >= me.last;
+        let refused = s.flags.rst() && !s.flags.ack() && s.seq == me.una && peer.last >= me.last;
         let (sign, since, now) = if refused {
             (Sign::ResetOnSegment, me.last, peer.last)
         } else {
@@ -219,12 +233,12 @@ impl Watched {
         let payload_silence = now.since(c.last_payload()).max(0);
         let survived = Break::survived(c.longest_silence, silence);
         let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
-        self.broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
+        self.odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
     }
 
     /// An ICMP error about a segment of this flow.
     pub fn icmp(&mut self, e: &IcmpError) {
-        let told = if e.src == self.conn.ends[Side::Client] { Side::Client } else { Side::Server };
+        let told = if e.src == self.conn.ends.of(Side::Client) { Side::Client } else { Side::Server };
         self.live.icmp(told, e);
     }
 
@@ -295,7 +309,7 @@ impl Watched {
             || Exposure { noticed_by: NoticedBy::None, worst_case_s: None, basis: Ground::Observed, note: "".into() };
         let summary = FlowSummary {
             id: self.id,
-            ends: c.ends,
+            ends: c.ends.both(),
             handshake: c.handshake,
             first: c.first,
             last,
@@ -312,6 +326,7 @@ impl Watched {
             cost: None::<Both<Cost>>,
             findings: Vec::new(),
         };
+        let odd = self.odd.as_deref();
         let half = &c.half.0;
         let payload_gap = |side: Side| {
             let h = &c.half[side];
@@ -322,16 +337,16 @@ impl Watched {
             last_sent: Both([0, 1].map(|i: usize| (half[i].packets > 0).then_some(half[i].last))),
             unacknowledged: Both([half[0].in_flight(), half[1].in_flight()]),
             longest_payload_gap: Both([payload_gap(Side::Client), payload_gap(Side::Server)]),
-            broke: self.broke.or_else(|| self.live.silent_break(c)),
+            broke: odd.and_then(|o| o.broke).or_else(|| self.live.silent_break(c)),
             bare_segment: (self.bare_segment > 0).then_some(u32::from(self.bare_segment)),
-            duplicates: u64::from(self.duplicates),
-            missing_bytes: u64::from(self.missing),
+            duplicates: odd.map_or(0, |o| o.duplicates),
+            missing_bytes: odd.map_or(0, |o| o.missing),
         };
         (summary, context)
     }
 }
 
-fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, heard: &mut Vec<Heard>) -> u32 {
+fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, heard: &mut Vec<Heard>) -> u64 {
     match piece {
         Piece::Data { bytes, len, frame, time } => {
             live.heartbeats(c).data(Chunk { time, frame, from, bytes, len }, heard);
@@ -339,7 +354,7 @@ fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, he
         }
         Piece::Gap { len } => {
             live.heartbeats(c).gap(from, u64::from(len));
-            len
+            u64::from(len)
         }
     }
 }

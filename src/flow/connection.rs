@@ -5,7 +5,7 @@
 
 use super::duplicates::Recent;
 use super::sequence::{after, before, distance};
-use crate::packet::{Endpoint, Flags, Nanos, SECOND, Segment, Time};
+use crate::packet::{Address, Endpoint, Flags, Nanos, SECOND, Segment, Time};
 use crate::summary::{Both, Handshake, Side};
 
 /// What a segment is in its sender's sequence space.
@@ -87,14 +87,10 @@ pub struct Half {
     pub una: u32,
     /// The sequence number of its SYN.
     pub isn: u32,
-    /// The highest acknowledgment that this side sent.
-    pub acked: u32,
     /// The receive window it last advertised, scaled where the scale is known.
     pub window: u32,
     /// Its latest TSval.
     pub tsval: u32,
-    /// Its latest TSecr.
-    pub tsecr: u32,
     /// TSval of the first segment since the peer's echo moved.
     pub unechoed_tsval: u32,
     /// Segments it sent.
@@ -136,19 +132,51 @@ impl Half {
     }
 }
 
+/// The two ends of a connection, packed: they are kept for every flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    addresses: [[u32; 4]; 2],
+    ports: [u16; 2],
+}
+
+impl Ends {
+    /// Of client and server.
+    #[must_use]
+    pub fn new(ends: Both<Endpoint>) -> Self {
+        let pack = |side: Side| {
+            let a = ends[side].address.0;
+            [(a >> 96) as u32, (a >> 64) as u32, (a >> 32) as u32, a as u32]
+        };
+        let ports = [ends[Side::Client].port, ends[Side::Server].port];
+        Ends { addresses: [pack(Side::Client), pack(Side::Server)], ports }
+    }
+
+    /// One of them.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, side: Side) -> Endpoint {
+        let [a, b, c, d] = self.addresses[side as usize].map(u128::from);
+        Endpoint { address: Address(a << 96 | b << 64 | c << 32 | d), port: self.ports[side as usize] }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn both(&self) -> Both<Endpoint> {
+        Both([self.of(Side::Client), self.of(Side::Server)])
+    }
+}
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The two ends.
-    pub ends: Both<Endpoint>,
+    pub ends: Ends,
     /// What each side sent.
     pub half: Both<Half>,
     /// The last segments, to know copies by.
     pub recent: Recent,
     /// Its first segment.
     pub first: Time,
-    /// Its first frame.
-    pub first_frame: u64,
     /// Longest time without any segment so far.
     pub longest_silence: Nanos,
     /// Longest time without payload so far.
@@ -174,11 +202,10 @@ impl Connection {
         };
         let ends = if from_client { [s.src, s.dst] } else { [s.dst, s.src] };
         Connection {
-            ends: Both(ends),
+            ends: Ends::new(Both(ends)),
             half: Both::default(),
             recent: Recent::default(),
             first: s.time,
-            first_frame: s.frame,
             longest_silence: 0,
             longest_payload_silence: 0,
             rtt: 0,
@@ -190,7 +217,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn side(&self, s: &Segment<'_>) -> Side {
-        if s.src == self.ends[Side::Client] { Side::Client } else { Side::Server }
+        if s.src == self.ends.of(Side::Client) { Side::Client } else { Side::Server }
     }
 
     /// The time of the last segment.
@@ -225,6 +252,13 @@ impl Connection {
     pub fn window_closed(&self, side: Side) -> bool {
         let half = &self.half[side];
         half.known.has(Known::WINDOW) && half.window == 0
+    }
+
+    /// Whether `from` has acknowledged more than this before.
+    #[must_use]
+    pub fn older_ack(&self, from: Side, ack: u32) -> bool {
+        let peer = &self.half[from.peer()];
+        peer.known.has(Known::UNA) && before(ack, peer.una)
     }
 
     /// What `s` is in its sender's sequence space, judged by the state before it.
@@ -281,6 +315,7 @@ impl Connection {
         self.note_handshake(from, s);
         let now = s.time;
         if s.flags.ack() && shape != Shape::Reset {
+            self.note_window(from, s, shape);
             self.acknowledge(from, s);
         }
         let me = &mut self.half[from];
@@ -363,7 +398,6 @@ impl Connection {
             }
             Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
         }
-        self.note_window(from, s, shape);
         self.note_echo(from, s, probe);
     }
 
@@ -410,10 +444,6 @@ impl Connection {
     /// The sender acknowledges its peer's bytes.
     fn acknowledge(&mut self, from: Side, s: &Segment<'_>) {
         let now = s.time;
-        let me = &mut self.half[from];
-        if !me.known.has(Known::WINDOW) || after(s.ack, me.acked) {
-            me.acked = s.ack;
-        }
         let full = self.handshake != Handshake::None;
         let peer = &mut self.half[from.peer()];
         if !peer.known.has(Known::NXT) {
@@ -447,8 +477,9 @@ impl Connection {
 
     fn note_window(&mut self, from: Side, s: &Segment<'_>, shape: Shape) {
         let scaled = self.half.0.iter().all(|h| h.known.has(Known::SCALE));
+        let old = self.older_ack(from, s.ack);
         let me = &mut self.half[from];
-        if s.flags.ack() && shape != Shape::Reset && !before(s.ack, me.acked) && shape != Shape::Stale {
+        if !old && shape != Shape::Stale {
             let shift = if scaled && !s.flags.syn() { me.scale } else { 0 };
             me.window = u32::from(s.window) << shift;
             me.known.set(Known::WINDOW);
@@ -475,7 +506,6 @@ impl Connection {
             me.heard = me.heard.max(heard);
         }
         let me = &mut self.half[from];
-        me.tsecr = tsecr;
         me.known.set(Known::TIMESTAMPS);
         if !probe {
             me.tsval = tsval;

@@ -65,7 +65,7 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     let (me, by) = (&c.half[from], from.peer());
     let provoker = &c.half[by];
     let provoked =
-        !s.flags.ack() && s.seq == provoker.acked && provoker.last >= me.last && s.time.since(provoker.last) <= ANSWER;
+        !s.flags.ack() && s.seq == me.una && provoker.last >= me.last && s.time.since(provoker.last) <= ANSWER;
     if !provoked || provoker.known.has(Known::FIN | Known::RESET) {
         return None;
     }

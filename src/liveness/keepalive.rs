@@ -40,7 +40,7 @@ pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) 
         return Kind::Keepalive;
     }
     let since_data = s.time.since(resent.map_or(me.last_data, |t| t.max(me.last_data)));
-    if since_data < SHORTEST_IDLE || (before(s.ack, me.acked) && s.time.since(me.last) < REORDERING) {
+    if since_data < SHORTEST_IDLE || (c.older_ack(from, s.ack) && s.time.since(me.last) < REORDERING) {
         return if s.payload_len == 0 { Kind::Reordered } else { Kind::Resend };
     }
     let newer = match s.options.timestamps {
@@ -122,8 +122,6 @@ pub struct Probes {
     pub len: u8,
     /// Whether the last one still waits for its answer.
     pub outstanding: bool,
-    /// Whether a run of two or more ended by hearing the peer again.
-    pub recovered: bool,
     /// The first.
     pub first: Time,
     /// The last.
@@ -136,12 +134,11 @@ pub struct Probes {
     pub run_start: Time,
     /// Data that may be the answer, if no plain acknowledgment follows: time and frame.
     pub answered_by_data: Option<(Time, u64)>,
-    /// From hearing anything but an answer to the first probe: TCP_KEEPIDLE.
+    /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
+    /// was an answer.
     idle: Spans,
-    /// From hearing an answer to the next probe: the longer of TCP_KEEPIDLE and TCP_KEEPINTVL.
-    period: Spans,
-    /// Between probes that went unanswered: TCP_KEEPINTVL.
-    interval: Spans,
+    /// Between probes that went unanswered: TCP_KEEPINTVL. Few flows have any.
+    interval: Option<Box<Spans>>,
     /// Probe to answer.
     rtt: Spans,
     /// The run after which the side gave up, once it did.
@@ -158,7 +155,6 @@ impl Probes {
             run: 0,
             len: 0,
             outstanding: false,
-            recovered: false,
             first: time,
             last: time,
             last_frame: 0,
@@ -166,28 +162,24 @@ impl Probes {
             run_start: time,
             answered_by_data: None,
             idle: Spans::default(),
-            period: Spans::default(),
-            interval: Spans::default(),
+            interval: None,
             rtt: Spans::default(),
             count: None,
         }
     }
 
-    /// Takes a probe. `heard` is when its sender last heard its peer; `data_since` whether anything but probes and
-    /// answers passed since the last probe.
-    pub fn probe(&mut self, p: Candidate, heard: Option<Time>, data_since: bool) {
+    /// Takes a probe. `heard` is when its sender last heard its peer.
+    pub fn probe(&mut self, p: Candidate, heard: Option<Time>) {
         let again = self.sent > 0 && heard.is_none_or(|h| h <= self.last);
         if again {
             self.run += 1;
-            self.interval.add(p.time.since(self.last));
+            self.interval.get_or_insert_default().add(p.time.since(self.last));
         } else {
-            self.recovered |= self.run > 1;
             self.run = 1;
             self.run_frame = p.frame;
             self.run_start = p.time;
             if let Some(heard) = heard {
-                let spans = if self.sent == 0 || data_since { &mut self.idle } else { &mut self.period };
-                spans.add(p.time.since(heard));
+                self.idle.add(p.time.since(heard));
             }
         }
         self.sent = self.sent.saturating_add(1);
@@ -211,38 +203,30 @@ impl Probes {
     /// TCP_KEEPINTVL in seconds, as far as it shows.
     #[must_use]
     pub fn interval_s(&self) -> Option<f64> {
-        self.interval.min().map(setting)
+        self.least_interval().map(setting)
     }
 
     /// The least gap between unanswered probes.
     #[must_use]
     pub fn least_interval(&self) -> Option<Nanos> {
-        self.interval.min()
+        self.interval.as_ref().and_then(|i| i.min())
     }
 
     /// The figures for the report.
     #[must_use]
     pub fn summary(&self) -> KeepaliveSummary {
-        // A period is an idle time unless the interval is longer, which shows only where both were measured.
-        let idle = match (self.idle.min(), self.period.min()) {
-            (Some(idle), Some(period)) => Some(idle.min(period)),
-            (idle, period) => idle.or(period),
-        };
         KeepaliveSummary {
             probes: u64::from(self.sent),
             answered: u64::from(self.answered),
             probe_len: self.len,
             first: self.first,
             last: self.last,
-            idle_s: idle.map(setting),
+            // A period is an idle time unless the interval is longer; then the least span is one that data began.
+            idle_s: self.idle.min().map(setting),
             interval_s: self.interval_s(),
             count: self.count,
-            observed_idle: if self.period.count() > self.idle.count() {
-                self.period.spread()
-            } else {
-                self.idle.spread()
-            },
-            observed_interval: self.interval.spread(),
+            observed_idle: self.idle.spread(),
+            observed_interval: self.interval.as_ref().and_then(|i| i.spread()),
             stack: None,
             rtt_s: self.rtt.spread().map(|r| r.median),
         }

@@ -107,8 +107,6 @@ pub struct Judged {
     unsolicited: bool,
     /// The last real segment of either side before this one.
     since: Time,
-    /// Whether anything but probes and their answers passed since the sender's last probe.
-    data_since: bool,
 }
 
 impl Judged {
@@ -127,7 +125,7 @@ impl Liveness {
     /// The heartbeats, made on first use.
     pub fn heartbeats(&mut self, c: &Connection) -> &mut Heartbeats {
         self.heartbeats.get_or_insert_with(|| {
-            let ports = Both([c.ends[Side::Client].port, c.ends[Side::Server].port]);
+            let ports = Both([c.ends.of(Side::Client).port, c.ends.of(Side::Server).port]);
             Box::new(Heartbeats::new(ports, c.half[Side::Client].known.has(Known::SYN)))
         })
     }
@@ -197,15 +195,13 @@ impl Liveness {
         let (me, peer) = (&c.half[from], &c.half[from.peer()]);
         let unsolicited = shape == Shape::Ack
             && (me.packets == 0
-                || (s.ack == me.acked && u32::from(s.window) << me.scale == me.window && peer.last <= me.last));
-        let since_probe = self.probes[from].as_ref().map(|p| p.last);
+                || (s.ack == peer.una && u32::from(s.window) << me.scale == me.window && peer.last <= me.last));
         Judged {
             shape,
             fills: false,
             kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s, self.resends(from).map(|r| r.last))),
             unsolicited,
             since: me.last_data.max(peer.last_real),
-            data_since: since_probe.is_none_or(|t| me.last_data > t || peer.last_data > t),
         }
     }
 
@@ -280,22 +276,14 @@ impl Liveness {
 
     fn confirm_candidates(&mut self, c: &Connection, side: Side, out: &mut Out<'_>) {
         for p in std::mem::take(&mut self.rare().candidates[side]) {
-            self.keepalive_probe(c, side, p, None, false, out);
+            self.keepalive_probe(c, side, p, None, out);
         }
     }
 
-    fn keepalive_probe(
-        &mut self,
-        c: &Connection,
-        from: Side,
-        p: Candidate,
-        heard: Option<Time>,
-        data_since: bool,
-        out: &mut Out<'_>,
-    ) {
+    fn keepalive_probe(&mut self, c: &Connection, from: Side, p: Candidate, heard: Option<Time>, out: &mut Out<'_>) {
         self.answer_by_data(c, from, out);
         let probes = self.probes[from].get_or_insert_with(|| Box::new(Probes::new(p.time)));
-        probes.probe(p, heard, data_since);
+        probes.probe(p, heard);
         out.tell(p.time, Some(p.frame), Some(from), EventKind::KeepaliveProbe { probe_len: p.len });
         if let Some((time, frame)) = p.answer {
             let rtt = probes.answer(time);
@@ -321,7 +309,7 @@ impl Liveness {
         match (judged.shape, judged.kind) {
             (Shape::Below, Some(Kind::Keepalive)) => {
                 let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
-                self.keepalive_probe(c, from, p, c.last_heard(from), judged.data_since, out);
+                self.keepalive_probe(c, from, p, c.last_heard(from), out);
             }
             (Shape::Below, Some(Kind::AtClosedWindow)) => self.at_closed_window(c, from, s, judged, false, out),
             (Shape::NewByteAtClosedWindow, _) => self.at_closed_window(c, from, s, judged, true, out),
@@ -409,14 +397,7 @@ impl Liveness {
             }
             Run::Keepalive => {
                 for p in std::mem::take(&mut window.waiting) {
-                    self.keepalive_probe(
-                        c,
-                        from,
-                        p,
-                        c.last_heard(from).filter(|h| *h < p.time),
-                        judged.data_since,
-                        out,
-                    );
+                    self.keepalive_probe(c, from, p, c.last_heard(from).filter(|h| *h < p.time), out);
                 }
             }
         }

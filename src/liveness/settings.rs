@@ -8,14 +8,14 @@ use crate::packet::{MILLISECOND, Nanos, SECOND, seconds};
 use crate::summary::Spread;
 
 /// Spans kept for the median; more are represented by an even sample.
-const KEPT: usize = 8;
+const KEPT: usize = 5;
 
 /// A running account of one kind of span: exact count, least and greatest, and a median over at most [`KEPT`] of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spans {
-    count: u32,
     min: Nanos,
     max: Nanos,
+    count: u32,
     kept: [f32; KEPT],
 }
 
