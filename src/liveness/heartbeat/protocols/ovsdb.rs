@@ -86,10 +86,10 @@ fn has(text: &str, name: &str, value: &str) -> bool {
 
 /// Recognises OVSDB by a JSON-RPC message on its ports, or by one of its own methods, or an echo with the id "echo".
 pub fn recognise(opening: &Opening) -> Recognition {
-    let texts = opening.bytes.0.map(String::from_utf8_lossy);
-    if texts.iter().any(|text| !text.is_empty() && !text.starts_with('{')) {
+    if opening.bytes.0.iter().any(|stream| stream.first().is_some_and(|&b| b != b'{')) {
         return Recognition::No;
     }
+    let texts = opening.bytes.0.map(String::from_utf8_lossy);
     let known_port = opening.port_in(PORTS);
     let fits = texts.iter().any(|text| {
         let echo = has(text, "method", "\"echo\"") && has(text, "id", "\"echo\"");

@@ -11,6 +11,8 @@ const PORTS: &[u16] = &[1935];
 const VERSION: u8 = 3;
 /// The version, and two packets of 1536 bytes, from each side.
 const HANDSHAKE: u32 = 1 + 2 * 1536;
+/// Bytes from each side that are long for an opening.
+const LONG: usize = 512;
 const SET_CHUNK_SIZE: u8 = 1;
 const USER_CONTROL: u8 = 4;
 /// A ping as all programs send it: a full header on chunk stream 2, then event and time.
@@ -61,7 +63,7 @@ impl Default for Stream {
     }
 }
 
-/// Recognises RTMP by both sides' version bytes on its port, by a long handshake elsewhere, or by a ping on its port.
+/// Recognises RTMP by its version byte or a ping on its port, and by the long handshake elsewhere.
 pub fn recognise(opening: &Opening) -> Recognition {
     let known_port = opening.port_in(PORTS);
     if !opening.from_start {
@@ -75,15 +77,16 @@ pub fn recognise(opening: &Opening) -> Recognition {
             (false, false) => Recognition::No,
         };
     }
-    // Nobody else begins with this byte and says so much unasked; on the port a little will do.
-    let enough = if known_port { 9 } else { 512 };
-    match opening.bytes.0 {
-        [client, server] if [client, server].iter().any(|s| s.first().is_some_and(|&b| b != VERSION)) => {
-            Recognition::No
-        }
-        [client, server] if client.len() >= enough && (known_port || server.len() >= enough) => {
-            Recognition::Yes(Box::new(Rtmp::default()))
-        }
+    let Both([client, server]) = opening.bytes;
+    if [client, server].iter().any(|stream| stream.first().is_some_and(|&b| b != VERSION)) {
+        return Recognition::No;
+    }
+    // TPKT begins with this byte too. Behind the client's time stand four zeros, and nobody else says so much unasked.
+    let zeros = client.get(5..9).is_some_and(|field| field == [0; 4]);
+    let long = client.len() >= LONG && server.len() >= LONG;
+    match client.len() {
+        9.. if known_port || (zeros && long) => Recognition::Yes(Box::new(Rtmp::default())),
+        9.. if !zeros => Recognition::No,
         _ => Recognition::Undecided,
     }
 }

@@ -61,10 +61,9 @@ fn starts_message(bytes: &[u8]) -> bool {
 pub fn recognise(opening: &Opening) -> Recognition {
     let streams = opening.bytes.0.map(|stream| stream.trim_ascii_start());
     // The request line ends in the version; methods like OPTIONS and NOTIFY are also those of others.
-    let first_line = |stream: &[u8]| stream.split(|&b| b == b'\n').next().map(|line| line.trim_ascii().to_vec());
     let message = |stream: &&[u8]| {
-        starts_message(stream)
-            && first_line(stream).is_some_and(|line| line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0"))
+        let line = stream.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
+        starts_message(stream) && (line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0"))
     };
     let ping = |stream: &&[u8]| stream.starts_with(b"\r\n\r\n");
     let possible = |stream: &&[u8]| {
