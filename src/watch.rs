@@ -229,7 +229,7 @@ impl Watched {
         } else {
             (if s.flags.rst() { Sign::Reset } else { Sign::Fin }, c.last(), s.time)
         };
-        let silence = now.since(since).max(0);
+        let silence = now.since(since.max(c.first)).max(0);
         let payload_silence = now.since(c.last_payload()).max(0);
         let survived = Break::survived(c.longest_silence, silence);
         let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);

@@ -4,7 +4,7 @@ use super::rules;
 use super::verdict::Context;
 use crate::packet::seconds;
 use crate::phrase::{decimal, duration};
-use crate::summary::{BeatKind, Death, FlowSummary, KeepaliveSummary, Mechanism, Side};
+use crate::summary::{Basis, BeatKind, Death, FlowSummary, KeepaliveSummary, Mechanism, Side};
 
 /// Linux' initial and least retransmission timeout, seconds (TCP_RTO_MIN, include/net/tcp.h).
 const RTO_MIN: f64 = 0.2;
@@ -114,7 +114,8 @@ pub fn of_death(flow: &FlowSummary, death: &Death, context: &Context) -> Option<
                 duration(idle + interval * f64::from(count))
             ))
         }
-        Mechanism::RetransmissionTimeout => {
+        // A reset here is not the kernel's: Linux ends in silence.
+        Mechanism::RetransmissionTimeout if death.basis == Basis::Inferred => {
             let quiet = context.broke.map_or(0.0, |b| seconds(b.silence));
             let n = retries2(detection - quiet)?;
             let name = if n == TCP_RETRIES2 { "Linux' default tcp_retries2" } else { "tcp_retries2" };

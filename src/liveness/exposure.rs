@@ -36,41 +36,31 @@ fn by_other(flow: &FlowSummary, context: &Context, watcher: Side) -> Exposure {
         worst_case_s: None,
         basis: Ground::Observed,
         note: Cow::Borrowed(match watcher {
-            Side::Client => "The client was seen to send no probe and no regular data, and expects no heartbeat.",
-            Side::Server => "The server was seen to send no probe and no regular data, and expects no heartbeat.",
+            Side::Client => "The client sends no probe and no regular data, and expects no heartbeat.",
+            Side::Server => "The server sends no probe and no regular data, and expects no heartbeat.",
         }),
     })
 }
 
 /// Probes after an idle time, and so many intervals until the last went unanswered.
 fn by_keepalive(k: &KeepaliveSummary, watcher: Side) -> Exposure {
-    let (stack, (idle, interval, tries)) = if k.probe_len == 1 { ("Windows'", WINDOWS) } else { ("Linux'", LINUX) };
-    let mut assumed = Vec::new();
-    if k.idle_s.is_none() {
-        assumed.push(format!("idle {}", duration(idle)));
-    }
-    if k.interval_s.is_none() {
-        assumed.push(format!("interval {}", duration(interval)));
-    }
-    if k.count.is_none() {
-        assumed.push(count(tries.into(), "probe"));
-    }
+    let (stack, (idle, interval, tries)) = if k.probe_len == 1 { ("Windows", WINDOWS) } else { ("Linux", LINUX) };
+    let unseen =
+        [("idle time", k.idle_s.is_none()), ("interval", k.interval_s.is_none()), ("count", k.count.is_none())];
+    let unseen: Vec<_> = unseen.into_iter().filter(|(_, unseen)| *unseen).map(|(name, _)| name).collect();
+    let (basis, origin) = match unseen.as_slice() {
+        [] => (Ground::Observed, String::new()),
+        names => (Ground::Assumed, format!("; the {} assumed as {stack} has by default", names.join(" and "))),
+    };
     let (idle, interval) = (k.idle_s.unwrap_or(idle), k.interval_s.unwrap_or(interval));
     let tries = k.count.unwrap_or(tries);
-    let (basis, origin) = if assumed.is_empty() {
-        (Ground::Observed, String::new())
-    } else {
-        (Ground::Assumed, format!("; {stack} default of {} assumed", assumed.join(", ")))
-    };
-    let who = watcher.name();
-    let timing = format!("{} idle, {} each {}", duration(idle), count(tries.into(), "probe"), duration(interval));
+    let (who, idle_for, every) = (watcher.name(), duration(idle), duration(interval));
+    let probes = count(tries.into(), "probe");
     Exposure {
         noticed_by: NoticedBy::Keepalive,
         worst_case_s: Some(idle + interval * f64::from(tries)),
         basis,
-        note: Cow::Owned(format!(
-            "The {who}'s keepalive: {timing}{origin}. Data in flight would hold the probes back."
-        )),
+        note: Cow::Owned(format!("The {who} sends {probes} after {idle_for} of silence, one every {every}{origin}.")),
     }
 }
 
@@ -81,7 +71,7 @@ fn by_heartbeat(h: &HeartbeatSummary, watcher: Side) -> Option<Exposure> {
     let (who, name) = (watcher.name(), h.protocol.unwrap_or("nameless"));
     let missed = if h.from == watcher { "reply" } else { "beat" };
     let doubt = match patience.ground {
-        Ground::Assumed => ", assumed to be acted upon",
+        Ground::Assumed => "; that it acts upon that is assumed",
         Ground::Observed | Ground::Declared => "",
     };
     Some(Exposure {
@@ -105,7 +95,7 @@ fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Expos
         worst_case_s: Some(pause + limit),
         basis: Ground::Assumed,
         note: Cow::Owned(format!(
-            "The {who} sent data at least every {}; Linux' default tcp_retries2 of {TCP_RETRIES2} assumed, {}.",
+            "The {who} sends data at least every {} and resends it for {}; tcp_retries2 assumed as Linux has by default.",
             duration(pause),
             duration(limit)
         )),
@@ -146,7 +136,7 @@ mod tests {
         // 7200 + 9 × 75 = 7875 s = 2 h 11 min 15 s.
         assert_eq!(exposure[Side::Client].worst_case_s, Some(7875.0));
         assert_eq!(exposure[Side::Client].basis, Ground::Assumed);
-        assert!(exposure[Side::Client].note.contains("Linux' default of interval 1 min 15 s, 9 probes assumed"));
+        assert!(exposure[Side::Client].note.contains("the interval and count assumed as Linux has by default"));
         flow.keepalive[Side::Server] = Some(KeepaliveSummary { probe_len: 1, ..answered });
         assert_eq!(of(&flow, &Context::default())[Side::Client].worst_case_s, Some(7210.0), "Windows");
     }

@@ -8,7 +8,7 @@ use super::verdict::{Context, Sign};
 use crate::packet::{Nanos, SECOND, seconds};
 use crate::phrase::{count, duration};
 use crate::summary::{
-    BeatKind, End, Finding, FlowSummary, Ground, HeartbeatSummary, Mechanism, NoticedBy, Severity, Side,
+    Basis, BeatKind, Death, End, Finding, FlowSummary, Ground, HeartbeatSummary, Mechanism, NoticedBy, Severity, Side,
 };
 
 /// Nobody would notice the death of either side.
@@ -58,6 +58,8 @@ pub const CODES: &[&str] = &[
 /// A pause after which a connection needs watching: a minute is the time-out that servers and proxies commonly allow one
 /// request (nginx' proxy_read_timeout, ELB); who pauses for longer is not waiting for an answer.
 const WORTH_WATCHING: Nanos = 60 * SECOND;
+/// A silence that common boxes on the way punish: four minutes (Azure), the shortest limit of those that nobody sees.
+const WORTH_TELLING: Nanos = 240 * SECOND;
 /// Detection is slow when it takes longer than the common middlebox remembers the connection (Azure 240 s, AWS 350 s).
 const SLOW: f64 = 300.0;
 /// Window probes that make a stall: Linux sends them after 0.2, 0.4, 0.8 s, so the third after more than a second.
@@ -71,10 +73,16 @@ const ANNOUNCED_SLACK: f64 = 1.0;
 /// Share of beats that may be missing before the rhythm counts as irregular.
 const MISSED_SHARE: f64 = 0.05;
 
-/// Whether a side of this open flow could die and the other would never know: it has one of the two findings that say so.
+/// Whether a finding says that a side could die and the other would never know.
+#[must_use]
+pub fn is_blindness(finding: &Finding) -> bool {
+    finding.code == NO_LIVENESS || finding.code == ONE_SIDED_LIVENESS
+}
+
+/// Whether a side of this open flow could die and the other would never know.
 #[must_use]
 pub fn unprotected(flow: &FlowSummary) -> bool {
-    flow.findings.iter().any(|f| f.code == NO_LIVENESS || f.code == ONE_SIDED_LIVENESS)
+    flow.findings.iter().any(is_blindness)
 }
 
 /// What `--fail-on` asks for.
@@ -156,11 +164,17 @@ impl Found {
     }
 }
 
+/// Both sides were seen to send: an unanswered SYN is no connection, and of half a conversation nothing can be said.
+fn both_speak(flow: &FlowSummary) -> bool {
+    flow.traffic.0.iter().all(|t| t.packets > 0)
+}
+
 /// Flows that are open, were idle for long, and lack a watch on one side or both.
 fn unwatched(flow: &FlowSummary, found: &mut Found) {
     let idle = flow.longest_payload_silence.max(flow.longest_silence);
     let watched_for_long = !flow.heartbeats.is_empty() && flow.last.since(flow.first) >= WORTH_WATCHING;
-    if flow.end != End::Open || !flow.deaths.is_empty() || (idle < WORTH_WATCHING && !watched_for_long) {
+    let settled = flow.end != End::Open || !flow.deaths.is_empty() || !both_speak(flow);
+    if settled || (idle < WORTH_WATCHING && !watched_for_long) {
         return;
     }
     let blind = |side: Side| flow.exposure[side].noticed_by == NoticedBy::None;
@@ -242,7 +256,9 @@ fn half_open(flow: &FlowSummary, found: &mut Found) {
 
 /// Keepalive was on, and yet the retransmission limit decided.
 fn suppressed(flow: &FlowSummary, found: &mut Found) {
-    for death in flow.deaths.iter().filter(|d| d.mechanism == Mechanism::RetransmissionTimeout) {
+    // A reset at the end is the application's own, or another stack's; Linux ends in silence.
+    let silent = |d: &&Death| d.mechanism == Mechanism::RetransmissionTimeout && d.basis != Basis::Observed;
+    for death in flow.deaths.iter().filter(silent) {
         let Some(by) = death.detected_by.filter(|&by| flow.keepalive[by].is_some()) else { continue };
         let (by, dead) = (by.name(), death.dead.name());
         let message = format!(
@@ -286,12 +302,13 @@ fn boxes(limits: &[&Limit]) -> String {
 
 /// Silences that would not survive behind a known box. The flow's own path has no such box, or it would have broken.
 fn idle_risk(flow: &FlowSummary, found: &mut Found) {
-    if flow.end != End::Open || !flow.deaths.is_empty() {
+    if flow.end != End::Open || !flow.deaths.is_empty() || !both_speak(flow) {
         return;
     }
     // Boxes that count payload only end TCP themselves: they matter to those who count on their probes.
     let probed = flow.keepalive.0.iter().any(Option::is_some);
-    let payload = if probed { flow.longest_payload_silence } else { 0 };
+    let payload =
+        if probed && flow.longest_payload_silence >= WORTH_TELLING { flow.longest_payload_silence } else { 0 };
     let broken: Vec<_> = limits::broken_by(flow.longest_silence, payload).collect();
     if broken.is_empty() {
         return;
@@ -319,8 +336,18 @@ fn idle_hit(flow: &FlowSummary, context: &Context, found: &mut Found) {
     } else {
         format!("{} of silence", duration(seconds(broke.silence)))
     };
-    let message = format!("The flow broke after {gap}, as behind {}: send something more often.", boxes(&fits));
-    found.add(IDLE_TIMEOUT_HIT, Severity::Warning, message);
+    let (severity, message) = match broke.sign {
+        // A close in good order harms nobody who expects it.
+        Sign::Fin => (
+            Severity::Info,
+            format!("The {} closed the flow after {gap}, as these do: {}.", broke.by.name(), boxes(&fits)),
+        ),
+        Sign::Reset | Sign::ResetOnSegment | Sign::Silence => (
+            Severity::Warning,
+            format!("The flow broke after {gap}, as behind {}: send something more often.", boxes(&fits)),
+        ),
+    };
+    found.add(IDLE_TIMEOUT_HIT, severity, message);
 }
 
 /// A sender that was silent for longer than its handshake announced.
@@ -378,7 +405,6 @@ mod tests {
     use crate::liveness::verdict::{Break, conclude};
     use crate::packet::Time;
     use crate::sample;
-    use crate::summary::{Basis, Death};
 
     fn codes(flow: &FlowSummary) -> Vec<&'static str> {
         flow.findings.iter().map(|f| f.code).collect()
@@ -427,12 +453,13 @@ mod tests {
         let flow = concluded(idle(100 * SECOND), Context::default());
         assert_eq!(codes(&flow), [NO_LIVENESS]);
         assert!(unprotected(&flow));
-        let mut flow = idle(100 * SECOND);
+        let mut flow = idle(300 * SECOND);
         flow.longest_silence = 2 * SECOND;
         flow.keepalive[Side::Client] = Some(sample::probes());
-        // Probes do not count for the boxes that end TCP themselves (60 s and less than 100).
+        // Probes do not count for the boxes that end TCP themselves.
         let flow = concluded(flow, Context::default());
         assert_eq!(codes(&flow), [ONE_SIDED_LIVENESS, IDLE_TIMEOUT_RISK]);
+        assert!(flow.findings[1].message.starts_with("With nothing but probes for 5 min"), "{:?}", flow.findings[1]);
         let mut both = idle(50 * SECOND);
         both.keepalive = crate::summary::Both([Some(sample::probes()), Some(sample::probes())]);
         assert!(codes(&concluded(both, Context::default())).is_empty());
@@ -447,7 +474,7 @@ mod tests {
         let mut dead = idle(950 * SECOND);
         dead.end = End::DeadPeer;
         dead.keepalive[Side::Client] = Some(sample::probes());
-        dead.deaths.push(death(Mechanism::RetransmissionTimeout, 930 * SECOND));
+        dead.deaths.push(Death { basis: Basis::Inferred, ..death(Mechanism::RetransmissionTimeout, 930 * SECOND) });
         assert_eq!(codes(&concluded(dead, Context::default())), [SLOW_DETECTION, KEEPALIVE_SUPPRESSED]);
     }
 
@@ -514,6 +541,13 @@ mod tests {
         assert_eq!(codes(&within), [HEARTBEAT_IRREGULAR], "66 s of 60 s: jitter");
         context.longest_payload_gap[Side::Client] = Some(90 * SECOND);
         assert_eq!(codes(&concluded(flow, context)), [DECLARED_DIFFERS_FROM_OBSERVED, HEARTBEAT_IRREGULAR]);
+    }
+
+    #[test]
+    fn an_unanswered_syn_is_no_connection() {
+        let mut flow = idle(3600 * SECOND);
+        flow.traffic[Side::Server].packets = 0;
+        assert!(codes(&concluded(flow, Context::default())).is_empty());
     }
 
     #[test]

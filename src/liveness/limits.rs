@@ -87,9 +87,11 @@ pub fn broken_by(any: Nanos, payload: Nanos) -> impl Iterator<Item = &'static Li
 }
 
 /// How much later than its limit a box that acts by itself may act: timers are coarse, and some are checked by a sweep.
-const LATE_SHARE: f64 = 0.02;
+const LATE_SHARE: f64 = 0.01;
 /// The same, at least, seconds.
 const LATE_LEAST: f64 = 1.0;
+/// How much earlier the capture may show it, where it was taken on the far side of a slow path, seconds.
+const EARLY: f64 = 0.1;
 /// Below this a silence is a pause; the shortest limit of the table is 55 s.
 const SHORTEST: f64 = 50.0;
 
@@ -108,7 +110,7 @@ fn fits(limit: &Limit, broke: &Break) -> bool {
         Resets::Payload => (seconds(broke.payload_silence), seconds(broke.payload_survived)),
     };
     let at_expiry =
-        |s: f64| s >= limit.limit_s - 0.5 && s <= limit.limit_s + (limit.limit_s * LATE_SHARE).max(LATE_LEAST);
+        |s: f64| s >= limit.limit_s - EARLY && s <= limit.limit_s + (limit.limit_s * LATE_SHARE).max(LATE_LEAST);
     silence >= SHORTEST
         && survived < limit.limit_s
         && match (limit.ends, broke.sign) {

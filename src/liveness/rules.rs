@@ -29,7 +29,7 @@ pub struct Rule {
     beat: Option<Wait>,
     /// The sender of beats, when no reply comes.
     reply: Option<Wait>,
-    /// The rule in words, to follow "by".
+    /// The rule in words.
     words: &'static str,
 }
 
@@ -108,7 +108,7 @@ const RULES: &[Rule] = &[
 pub const MISSED_ASSUMED: f64 = 3.0;
 
 /// The words of a patience without a rule.
-pub const UNKNOWN: &str = "three intervals, for want of a known rule";
+pub const UNKNOWN: &str = "three intervals, no rule being known";
 
 /// How long a side waits before it takes the other for dead by its heartbeat.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,8 +27,14 @@ pub struct TextOptions {
 const DEAD_SHOWN: usize = 20;
 /// Flows with a warning told in full without [`TextOptions::all`].
 const WARNED_SHOWN: usize = 10;
+/// Flows on which a side could die unnoticed that get a line without [`TextOptions::all`].
+const BLIND_SHOWN: usize = 10;
 /// Watched flows that get a line without [`TextOptions::all`].
 const HEALTHY_SHOWN: usize = 20;
+
+/// What to do about flows on which a side could die unnoticed.
+const REMEDY: &str =
+    "  To notice, a side needs keepalive (SO_KEEPALIVE, TCP_KEEPIDLE of, say, 60 s) or a heartbeat that is answered.";
 
 /// Writes the report as text.
 ///
@@ -43,34 +49,43 @@ pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, opti
     text.capture(analysis, info)?;
     let shown = |n: usize| if options.all { usize::MAX } else { n };
 
-    text.blocks(&groups.dead, shown(DEAD_SHOWN))?;
-    text.rest(&groups.dead, shown(DEAD_SHOWN), "flow with a dead peer", "flows with a dead peer")?;
-    text.blocks(&groups.warned, shown(WARNED_SHOWN))?;
-    text.rest(&groups.warned, shown(WARNED_SHOWN), "flow with a warning", "flows with a warning")?;
+    for (flows, limit, name) in
+        [(&groups.dead, DEAD_SHOWN, "with a dead peer"), (&groups.warned, WARNED_SHOWN, "with a warning")]
+    {
+        text.blocks(flows, shown(limit))?;
+        text.rest(flows, shown(limit), name)?;
+    }
     if options.all {
-        text.blocks(&groups.healthy, usize::MAX)?;
-        text.blocks(&groups.plain, usize::MAX)?;
+        for flows in [&groups.blind, &groups.healthy, &groups.plain] {
+            text.blocks(flows, usize::MAX)?;
+        }
         return Ok(());
     }
-    if !(groups.healthy.is_empty() && groups.plain.is_empty()) {
-        writeln!(text.out)?;
+    text.lines(&groups.blind, BLIND_SHOWN)?;
+    text.rest(&groups.blind, BLIND_SHOWN, "of the kind")?;
+    if !groups.blind.is_empty() {
+        writeln!(text.out, "{REMEDY}")?;
     }
-    for flow in groups.healthy.iter().take(HEALTHY_SHOWN) {
-        text.line(flow)?;
-    }
-    text.rest(&groups.healthy, HEALTHY_SHOWN, "watched flow", "watched flows")?;
+    text.lines(&groups.healthy, HEALTHY_SHOWN)?;
+    text.rest(&groups.healthy, HEALTHY_SHOWN, "that are watched")?;
     match groups.plain.len() {
         0 => Ok(()),
-        n => writeln!(text.out, "{} with nothing to tell (--all shows every flow)", count(n as u64, "flow")),
+        n => writeln!(text.out, "\n{} with nothing to tell (--all shows every flow)", count(n as u64, "flow")),
     }
 }
 
 /// The flows by what they ask of the reader; each group in order of first packet.
 #[derive(Default)]
 struct Groups<'a> {
+    /// With a dead peer.
     dead: Vec<&'a FlowSummary>,
+    /// With a warning of another kind.
     warned: Vec<&'a FlowSummary>,
+    /// A side could die unnoticed.
+    blind: Vec<&'a FlowSummary>,
+    /// With a watch.
     healthy: Vec<&'a FlowSummary>,
+    /// The rest.
     plain: Vec<&'a FlowSummary>,
 }
 
@@ -80,8 +95,10 @@ impl<'a> Groups<'a> {
         for flow in flows {
             let group = if !flow.deaths.is_empty() {
                 &mut groups.dead
-            } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning) {
+            } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning && !findings::is_blindness(f)) {
                 &mut groups.warned
+            } else if findings::unprotected(flow) {
+                &mut groups.blind
             } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
                 &mut groups.healthy
             } else {
@@ -116,16 +133,12 @@ impl<W: Write> Text<'_, W> {
         let (tone, said) = match groups.dead.as_slice() {
             [] if flows == 0 => (Tone::Doubtful, "No TCP connection in this capture.".to_owned()),
             [] => {
-                let blind = groups.warned.iter().filter(|f| findings::unprotected(f)).count() as u64;
-                match blind {
-                    0 => (Tone::Good, format!("No dead peer on {all}.")),
-                    1 => {
-                        (Tone::Doubtful, format!("No dead peer on {all}; on 1 a side could die and nobody would know."))
-                    }
-                    n => (
-                        Tone::Doubtful,
-                        format!("No dead peer on {all}; on {n} a side could die and nobody would know."),
-                    ),
+                let blind = groups.blind.len() + groups.warned.iter().filter(|f| findings::unprotected(f)).count();
+                if blind == 0 {
+                    (Tone::Good, format!("No dead peer on {all}."))
+                } else {
+                    let but = format!("No dead peer on {all}; on {blind} a side could die and nobody would know.");
+                    (Tone::Doubtful, but)
                 }
             }
             [flow] => {
@@ -219,21 +232,26 @@ impl<W: Write> Text<'_, W> {
         flows.iter().take(shown).try_for_each(|flow| self.block(flow))
     }
 
+    fn lines(&mut self, flows: &[&FlowSummary], shown: usize) -> io::Result<()> {
+        if !flows.is_empty() {
+            writeln!(self.out)?;
+        }
+        flows.iter().take(shown).try_for_each(|flow| self.line(flow))
+    }
+
     /// What of a group was not shown, by finding.
-    fn rest(&mut self, flows: &[&FlowSummary], shown: usize, one: &str, many: &str) -> io::Result<()> {
+    fn rest(&mut self, flows: &[&FlowSummary], shown: usize, what: &str) -> io::Result<()> {
         let hidden = flows.get(shown..).unwrap_or_default();
-        let (n, what) = match hidden.len() {
-            0 => return Ok(()),
-            1 => (1, one),
-            n => (n, many),
-        };
+        if hidden.is_empty() {
+            return Ok(());
+        }
         let mut codes: BTreeMap<&str, u64> = BTreeMap::new();
         for finding in hidden.iter().flat_map(|f| &f.findings).filter(|f| f.severity >= Severity::Warning) {
             *codes.entry(finding.code).or_default() += 1;
         }
         let codes: Vec<String> = codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
         let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
-        writeln!(self.out, "… and {n} more {what}{codes}")
+        writeln!(self.out, "… and {} more {what}{codes}", hidden.len())
     }
 
     /// A flow in full.
@@ -245,8 +263,11 @@ impl<W: Write> Text<'_, W> {
         writeln!(self.out, "   flow {}", flow.id)?;
         for death in &flow.deaths {
             self.label(Tone::Bad, "  ", "dead peer")?;
-            let said = self.death(flow, death);
+            let (said, circumstances) = self.death(flow, death);
             writeln!(self.out, "    {said}")?;
+            if !circumstances.is_empty() {
+                writeln!(self.out, "{:15}{}", "", circumstances.join("; "))?;
+            }
         }
         for side in Side::BOTH {
             if let Some(keepalive) = &flow.keepalive[side] {
@@ -268,81 +289,81 @@ impl<W: Write> Text<'_, W> {
                 writeln!(self.out, "  if the {} dies   {}", side.name(), exposed(flow, side))?;
             }
         }
-        for finding in &flow.findings {
+        for finding in flow.findings.iter().filter(|f| !findings::is_blindness(f)) {
             let (tone, label) = match finding.severity {
                 Severity::Info => (Tone::Good, "note"),
                 Severity::Warning => (Tone::Doubtful, "warning"),
                 Severity::Error => (Tone::Bad, "error"),
             };
             self.label(tone, "  ", label)?;
-            writeln!(self.out, "{:width$}{} [{}]", "", finding.message, finding.code, width = 13 - label.len())?;
+            writeln!(self.out, "{:width$}{}  [{}]", "", finding.message, finding.code, width = 13 - label.len())?;
         }
         Ok(())
     }
 
-    /// A healthy flow in a line.
+    /// A flow that is well, or only unwatched, in a line.
     fn line(&mut self, flow: &FlowSummary) -> io::Result<()> {
-        let mut watch = Vec::new();
+        let mut said = Vec::new();
         for side in Side::BOTH {
             if let Some(k) = &flow.keepalive[side] {
-                watch.push(format!("{} keepalive {}", side.name(), settings(k)));
+                said.push(format!("{} keepalive {}", side.name(), settings(k)));
             }
         }
-        watch.extend(flow.heartbeats.iter().map(|h| format!("{} {}", kind(h.kind), rhythm(h))));
-        let span = duration(seconds(flow.last.since(flow.first)));
-        write!(self.out, "{}   {span}   ", ends(flow))?;
-        self.label(Tone::Good, "", "ok")?;
-        writeln!(self.out, "   {}", watch.join("; "))
+        said.extend(flow.heartbeats.iter().map(|h| format!("{} {}", kind(h.kind), rhythm(h))));
+        if findings::unprotected(flow) {
+            let idle = duration(seconds(flow.longest_payload_silence.max(flow.longest_silence)));
+            let blind = |dead: Side| flow.exposure[dead].noticed_by == NoticedBy::None;
+            said.push(match Side::BOTH.map(blind) {
+                [true, true] => format!("idle for up to {idle}; neither side would notice the other's death"),
+                [true, false] => "the server would never notice the client's death".into(),
+                _ => "the client would never notice the server's death".into(),
+            });
+        }
+        let (tone, state) = state(flow);
+        write!(self.out, "{}   {}   ", ends(flow), duration(seconds(flow.last.since(flow.first))))?;
+        self.label(tone, "", &state)?;
+        writeln!(self.out, "   {}", said.join("; "))
     }
 
-    /// One death with its moment and its frames.
-    fn death(&self, flow: &FlowSummary, d: &Death) -> String {
+    /// One death, and its circumstances.
+    fn death(&self, flow: &FlowSummary, d: &Death) -> (String, Vec<String>) {
         let (dead, silent) = (d.dead.name(), |to: Time| silence(d, flow.first, to));
         let heard =
-            || d.last_heard.map_or_else(|| "before the capture began".into(), |t| format!("at {}", self.moment(t)));
-        let mut said = match (d.detected_by, d.detected_at) {
+            d.last_heard.map_or("not heard in this capture".into(), |t| format!("last heard at {}", self.moment(t)));
+        let mut circumstances = Vec::new();
+        let said = match (d.detected_by, d.detected_at) {
             (Some(by), Some(at)) => {
                 let how = match d.mechanism {
                     Mechanism::KeepaliveReset | Mechanism::ResetOnData => "learned that the connection was gone at the",
                     _ => "gave up on the",
                 };
-                let about = if d.uncertainty > 0 {
-                    format!(" (give or take {})", duration(seconds(d.uncertainty)))
-                } else {
-                    String::new()
+                let about = match d.uncertainty {
+                    0 => String::new(),
+                    off => format!(", give or take {}", duration(seconds(off))),
                 };
+                circumstances.push(format!("at {}{about}", self.moment(at)));
+                format!("{} {how} {dead} after {} of silence: {}", by.name(), silent(at), why(flow, d, by))
+            }
+            (Some(by), None) => {
+                circumstances.push(heard);
+                let after = silent(self.end);
                 format!(
-                    "{} {how} {dead} after {} of silence{about}, at {}: {}",
+                    "{} was still trying to reach the {dead} after {after} of silence: {}",
                     by.name(),
-                    silent(at),
-                    self.moment(at),
                     why(flow, d, by)
                 )
             }
-            (Some(by), None) => format!(
-                "{} last heard the {dead} {}; it was still trying when the capture ended {} later: {}",
-                by.name(),
-                heard(),
-                silent(self.end),
-                why(flow, d, by)
-            ),
-            (None, _) => format!(
-                "nobody noticed: the {dead} was last heard {}, {} before the capture ended",
-                heard(),
-                silent(self.end)
-            ),
-        };
-        said.push_str(&frames(&d.evidence));
-        if let Some(clock) = &d.clock {
-            said.push_str(&format!("; fits {clock}"));
-        }
-        if let Some(id) = d.recovered_as {
-            said.push_str(&format!("; replaced by flow {id}"));
-            if let Some(outage) = d.outage {
-                said.push_str(&format!(" after {}", duration(seconds(outage))));
+            (None, _) => {
+                circumstances.push(heard);
+                format!("{dead} silent for {} when the capture ended, and nobody had noticed", silent(self.end))
             }
+        };
+        circumstances.extend(d.clock.as_ref().map(|clock| format!("fits {clock}")));
+        if let Some(id) = d.recovered_as {
+            let after = d.outage.map(|s| format!(" after {}", duration(seconds(s)))).unwrap_or_default();
+            circumstances.push(format!("replaced by flow {id}{after}"));
         }
-        said
+        (said + &frames(&d.evidence), circumstances)
     }
 
     /// As the clock shows it and from the capture's start.
@@ -404,7 +425,7 @@ fn state(flow: &FlowSummary) -> (Tone, String) {
             (Tone::Bad, format!("{who} {}", if trying { "SILENT" } else { "DEAD" }))
         }
         _ if flow.findings.iter().any(|f| f.code == findings::NO_LIVENESS) => (Tone::Doubtful, "UNWATCHED".into()),
-        _ if findings::unprotected(flow) => (Tone::Doubtful, "WATCHED FROM ONE SIDE".into()),
+        _ if findings::unprotected(flow) => (Tone::Doubtful, "HALF WATCHED".into()),
         _ if flow.findings.iter().any(|f| f.severity == Severity::Error) => (Tone::Bad, "BROKEN".into()),
         _ if flow.findings.iter().any(|f| f.severity == Severity::Warning) => (Tone::Doubtful, "CHECK".into()),
         _ => match flow.end {
@@ -515,15 +536,21 @@ fn exposed(flow: &FlowSummary, side: Side) -> String {
     let exposure = &flow.exposure[side];
     let other = side.peer().name();
     let how = match exposure.noticed_by {
-        NoticedBy::None => return format!("the {other} never knows. {}", exposure.note),
-        NoticedBy::Keepalive => "keepalive",
-        NoticedBy::Heartbeat => "heartbeat",
-        NoticedBy::Retransmission => "retransmission",
+        NoticedBy::None => "",
+        NoticedBy::Keepalive => ", by keepalive",
+        NoticedBy::Heartbeat => ", by heartbeat",
+        NoticedBy::Retransmission => ", by retransmission",
     };
-    match exposure.worst_case_s {
-        Some(s) => format!("the {other} knows within {}, by {how}. {}", duration(s), exposure.note),
-        None => format!("the {other} knows, by {how}. {}", exposure.note),
-    }
+    let when = match exposure.worst_case_s {
+        Some(s) => format!(" within {}", duration(s)),
+        None => String::new(),
+    };
+    let knows = if exposure.noticed_by == NoticedBy::None { "never knows" } else { "knows" };
+    // A note is a sentence of its own about the same side.
+    let note = exposure.note.trim_end_matches('.');
+    let note = note.strip_prefix(&format!("The {other} ")).map_or_else(|| note.to_owned(), |rest| format!("it {rest}"));
+    let note = if note.is_empty() { note } else { format!(": {note}") };
+    format!("the {other} {knows}{when}{how}{note}")
 }
 
 /// How long the dead side had not been heard; where the capture holds nothing of it, at least since `start`.
@@ -572,9 +599,21 @@ mod tests {
             flow.keepalive[Side::Client] = Some(sample::probes());
         }
         let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
-        assert!(short.contains("… and 180 more watched flows"), "{short}");
+        assert!(short.contains("… and 180 more that are watched"), "{short}");
         let long = text(&analysis, &CaptureInfo::default(), TextOptions { all: true, color: false });
         assert_eq!(long.matches(" → ").count(), 200);
+    }
+
+    #[test]
+    fn what_nobody_watches_is_told_in_a_line() {
+        let mut flow = sample::quiet(1);
+        flow.longest_payload_silence = 7200 * crate::packet::SECOND;
+        crate::liveness::verdict::conclude(&mut flow, &crate::liveness::verdict::Context::default());
+        let analysis = Analysis { flows: vec![flow], ..Analysis::default() };
+        let text = text(&analysis, &CaptureInfo::default(), TextOptions::default());
+        assert!(text.starts_with("No dead peer on 1 flow; on 1 a side could die and nobody would know."), "{text}");
+        assert!(text.contains("UNWATCHED   idle for up to 2 h; neither side would notice the other's death"), "{text}");
+        assert!(text.contains("SO_KEEPALIVE"), "{text}");
     }
 
     #[test]
