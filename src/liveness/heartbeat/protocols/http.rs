@@ -13,12 +13,14 @@ use crate::packet::Time;
 use crate::summary::{Both, Side};
 
 /// Kept of each line of a head.
-const HEAD: usize = 160;
+const HEAD: usize = 112;
 
 /// Requests that await their responses, at most; a client that runs further ahead has its earliest forgotten.
 const PIPELINE: usize = 16;
 
-const METHODS: &[&str] = &["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+/// How a head may begin: a method, or a response's version.
+const STARTS: &[&[u8]] =
+    &[b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"HTTP/1."];
 
 /// Recognises HTTP/1 by a request's or a response's first bytes.
 pub fn recognise(opening: &Opening) -> Recognition {
@@ -27,19 +29,21 @@ pub fn recognise(opening: &Opening) -> Recognition {
         if is_start(bytes) {
             return Recognition::Yes(Box::new(Http::default()));
         }
-        undecided |= METHODS.iter().any(|method| format!("{method} ").as_bytes().starts_with(bytes))
-            || b"HTTP/1.".starts_with(bytes);
+        let cut = |rest: &[u8]| b"http".starts_with(rest);
+        undecided |= STARTS.iter().any(|start| start.starts_with(bytes) || bytes.strip_prefix(*start).is_some_and(cut));
     }
     if undecided { Recognition::Undecided } else { Recognition::No }
 }
 
 /// Whether a request or a response begins here.
 fn is_start(bytes: &[u8]) -> bool {
-    let is_request = |method: &&str| {
-        let target = bytes.strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
-        target.is_some_and(|target| target.starts_with(b"/") || target.starts_with(b"http") || *method == "CONNECT")
-    };
-    bytes.starts_with(b"HTTP/1.") || METHODS.iter().any(is_request)
+    STARTS.iter().any(|&start| {
+        bytes.strip_prefix(start).is_some_and(|rest| match start {
+            b"HTTP/1." => true,
+            b"CONNECT " => rest.first().is_some_and(u8::is_ascii_alphanumeric),
+            _ => rest.starts_with(b"/") || rest.starts_with(b"http"),
+        })
+    })
 }
 
 /// What a request says that its response needs.
@@ -371,32 +375,33 @@ impl Half {
         let line = self.lines.last();
         let Some(colon) = line.iter().position(|&b| b == b':') else { return };
         let value = line[colon + 1..].trim_ascii();
-        match &line[..colon].to_ascii_lowercase()[..] {
-            b"content-length" => self.length = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()),
-            b"transfer-encoding" => self.chunked = value.to_ascii_lowercase().ends_with(b"chunked"),
-            b"content-type" if self.status.is_some() && has_prefix(value, b"text/event-stream") => {
+        let name = |name: &[u8]| line[..colon].eq_ignore_ascii_case(name);
+        let is_request = self.status.is_none();
+        if name(b"content-length") {
+            self.length = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok());
+        } else if name(b"transfer-encoding") {
+            let last = value.len().saturating_sub(b"chunked".len());
+            self.chunked = value[last..].eq_ignore_ascii_case(b"chunked");
+        } else if name(b"content-type") && !is_request {
+            if has_prefix(value, b"text/event-stream") {
                 self.content = Content::Events;
             }
-            b"upgrade" if self.status.is_none() => {
-                self.request.upgrade = match value {
-                    _ if value.eq_ignore_ascii_case(b"websocket") => Upgrade::WebSocket,
-                    _ if value.eq_ignore_ascii_case(b"h2c") => Upgrade::Http2,
-                    _ => Upgrade::Other,
-                }
-            }
-            // Of several that the client offers, all met in practice are versions of one.
-            b"sec-websocket-protocol" if self.status.is_none() => {
-                let inside = [
-                    (&b"mqtt"[..], Inside::Mqtt),
-                    (b"v1", Inside::Stomp),
-                    (b"stomp", Inside::Stomp),
-                    (b"amqp", Inside::Amqp),
-                ];
-                if let Some((_, inside)) = inside.iter().find(|(name, _)| has_prefix(value, name)) {
-                    self.request.inside = *inside;
-                }
-            }
-            _ => {}
+        } else if name(b"upgrade") && is_request {
+            self.request.upgrade = match value {
+                _ if value.eq_ignore_ascii_case(b"websocket") => Upgrade::WebSocket,
+                _ if value.eq_ignore_ascii_case(b"h2c") => Upgrade::Http2,
+                _ => Upgrade::Other,
+            };
+        } else if name(b"sec-websocket-protocol") && is_request {
+            // Of several that a client offers, all met in practice are versions of one.
+            let inside = match value {
+                _ if has_prefix(value, b"mqtt") => Inside::Mqtt,
+                _ if has_prefix(value, b"stomp") => Inside::Stomp,
+                _ if has_prefix(value, b"v1") && value.windows(6).any(|w| w == b".stomp") => Inside::Stomp,
+                _ if has_prefix(value, b"amqp") => Inside::Amqp,
+                _ => self.request.inside,
+            };
+            self.request.inside = inside;
         }
     }
 }

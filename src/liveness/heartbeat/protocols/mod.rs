@@ -50,6 +50,7 @@ mod ssh;
 mod stomp;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod websocket;
 mod xmpp;
 mod yamux;
@@ -191,5 +192,6 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "kafka", recognise: kafka::recognise },
     Protocol { name: "irc", recognise: irc::recognise },
     Protocol { name: "websocket", recognise: websocket::recognise },
+    Protocol { name: "tls", recognise: tls::recognise },
     Protocol { name: "ssh", recognise: ssh::recognise },
 ];

@@ -146,10 +146,13 @@ impl Parser for Redis {
                 half.values -= 1;
             }
             if half.values == 0 && half.at == At::Line && half.lines.complete() {
-                let head = std::mem::take(&mut half.head);
+                let mut head = std::mem::take(&mut half.head);
                 let len = std::mem::take(&mut half.len);
+                half.lines = Lines::default();
                 self.message(from, &head, len, signs);
-                self.halves[from].lines = Lines::default();
+                // Its memory serves the next message.
+                head.clear();
+                self.halves[from].head = head;
             }
         }
     }
@@ -229,13 +232,16 @@ impl Redis {
     fn message(&mut self, from: Side, head: &[u8], len: u64, signs: &mut Vec<Sign>) {
         const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
         const PING_WITH: &[u8] = b"*2\r\n$4\r\nPING\r\n";
+        let is = |commands: &[&[u8]]| commands.iter().any(|command| starts_with(head, command));
         let is_command = head.first().is_some_and(|&b| b == b'*' || b.is_ascii_alphabetic());
-        let (was_first, upper) = (self.first, head.to_ascii_uppercase());
+        let was_first = self.first;
         self.first &= !is_command;
         let mut say = |role| signs.push(beat(NAME, role, len, head));
-        if [PING, PING_WITH, b"PING\r\n", b"PING\n", b"PING "].iter().any(|ping| upper.starts_with(ping)) {
-            self.echo =
-                head.get(PING_WITH.len()..).filter(|_| upper.starts_with(PING_WITH)).unwrap_or_default().to_vec();
+        if is(&[PING, PING_WITH, b"PING\r\n", b"PING\n", b"PING "]) {
+            self.echo.clear();
+            if starts_with(head, PING_WITH) {
+                self.echo.extend_from_slice(&head[PING_WITH.len()..]);
+            }
             // The first command of a connection only tries whether it works.
             self.untold = was_first;
             if self.replica == Some(from.peer()) {
@@ -243,14 +249,14 @@ impl Redis {
             } else if !was_first {
                 say(Role::Request);
             }
-        } else if upper.starts_with(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n")
-            || upper.starts_with(b"*5\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n")
-        {
+        } else if is(&[b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n", b"*5\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n"]) {
             self.replica = Some(from);
             say(Role::OneWay);
-        } else if upper.starts_with(b"*3\r\n$5\r\nPSYNC\r\n") || upper.starts_with(b"*1\r\n$4\r\nSYNC\r\n") {
+        } else if is(&[b"*3\r\n$5\r\nPSYNC\r\n"]) {
             self.replica = Some(from);
-            self.halves[from.peer()].snapshot = upper.starts_with(b"*1");
+        } else if is(&[b"*1\r\n$4\r\nSYNC\r\n", b"SYNC\r\n"]) {
+            self.replica = Some(from);
+            self.halves[from.peer()].snapshot = true;
         } else if head.starts_with(b"+FULLRESYNC ") {
             self.halves[from].snapshot = true;
         } else if head == b"\n" && self.halves[from].snapshot {
@@ -258,9 +264,8 @@ impl Redis {
             say(Role::OneWay);
         } else {
             // In a subscribed connection the reply is an array, or a push of RESP 3.
-            let pong = upper.starts_with(b"+PONG\r\n")
-                || upper.get(1..).is_some_and(|r| r.starts_with(b"2\r\n$4\r\nPONG\r\n"));
-            let echo = !self.echo.is_empty() && self.echo[..] == head[..self.echo.len().min(head.len())];
+            let pong = is(&[b"+PONG\r\n", b"*2\r\n$4\r\npong\r\n", b">2\r\n$4\r\npong\r\n"]);
+            let echo = !self.echo.is_empty() && head.starts_with(&self.echo);
             if (pong || echo) && !std::mem::take(&mut self.untold) {
                 say(Role::Reply);
                 self.echo.clear();
