@@ -1,0 +1,256 @@
+//! The program as its users meet it: what it prints where, and its exit status.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn hbsniff() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_hbsniff"))
+}
+
+fn run(args: &[&str]) -> Output {
+    hbsniff().args(args).output().unwrap()
+}
+
+/// Status, standard output, standard error.
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+fn error(args: &[&str]) -> String {
+    let (status, stdout, stderr) = told(&run(args));
+    assert_eq!((status, stdout.as_str()), (2, ""), "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+/// An Ethernet frame of IPv4 and TCP without payload, the checksums left out.
+fn segment(client_sends: bool, flags: u8, seq: u32, ack: u32) -> Vec<u8> {
+    let (client, server) = (([10, 0, 0, 1], 40_000u16), ([10, 0, 0, 2], 5_000u16));
+    let (from, to) = if client_sends { (client, server) } else { (server, client) };
+    let mut out = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    out.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);
+    out.extend(from.0);
+    out.extend(to.0);
+    out.extend(from.1.to_be_bytes());
+    out.extend(to.1.to_be_bytes());
+    out.extend(seq.to_be_bytes());
+    out.extend(ack.to_be_bytes());
+    out.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+    out
+}
+
+fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
+    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1u32];
+    let mut out: Vec<u8> = header.iter().flat_map(|v| v.to_le_bytes()).collect();
+    for (i, packet) in packets.iter().enumerate() {
+        let len = packet.len() as u32;
+        out.extend([1_700_000_000 + i as u32, 0, len, len].iter().flat_map(|v| v.to_le_bytes()));
+        out.extend(packet);
+    }
+    out
+}
+
+/// A connection that is set up and nothing more.
+fn handshake() -> Vec<Vec<u8>> {
+    vec![segment(true, 0x02, 99, 0), segment(false, 0x12, 199, 100), segment(true, 0x10, 100, 200)]
+}
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Dir(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn usage_errors_are_2_and_help_is_0() {
+    assert!(error(&[]).contains("nothing to analyse"));
+    error(&["--no-such-option"]);
+    error(&["x.pcap", "--port", "70000"]);
+    error(&["x.pcap", "--net", "10.0.0.0"]);
+    error(&["x.pcap", "--fail-on", "rain"]);
+    error(&["x.pcap", "--json", "--events"]);
+    error(&["x.pcap", "-i", "lo"]);
+    error(&["x.pcap", "--packets", "0"]);
+    let (status, stdout, _) = told(&run(&["--help"]));
+    assert_eq!(status, 0);
+    assert!(stdout.contains("Examples:") && stdout.contains("--fail-on"));
+    let (status, stdout, _) = told(&run(&["--version"]));
+    assert_eq!(status, 0);
+    assert!(stdout.contains(env!("CARGO_PKG_VERSION")) && stdout.contains("features:"), "{stdout}");
+}
+
+#[test]
+fn schema_is_json() {
+    let (status, stdout, _) = told(&run(&["--schema"]));
+    assert_eq!(status, 0);
+    assert!(serde_json::from_str::<serde_json::Value>(&stdout).unwrap().is_object());
+}
+
+#[test]
+fn unusable_input_is_2_and_says_why() {
+    let dir = Dir::new();
+    let missing = dir.0.path().join("missing.pcap");
+    assert!(error(&[missing.to_str().unwrap()]).contains("missing.pcap"));
+    assert!(error(&[dir.0.path().to_str().unwrap()]).contains("directory"));
+    assert!(error(&[&dir.file("empty", b"")]).contains("empty"));
+    assert!(error(&[&dir.file("text", b"hello, world\n")]).contains("text"));
+    assert!(error(&[&dir.file("json", b"{\"a\": [1, 2]}")]).contains("JSON"));
+    assert!(error(&[env!("CARGO_BIN_EXE_hbsniff")]).contains("ELF"));
+    assert!(error(&[&dir.file("half", &pcap(&handshake())[..20])]).contains("cut short"));
+    // One bad name among good ones is told at once.
+    let good = dir.file("good.pcap", &pcap(&handshake()));
+    assert!(error(&[&good, missing.to_str().unwrap()]).contains("missing.pcap"));
+}
+
+#[test]
+fn a_damaged_file_is_analysed_as_far_as_it_goes() {
+    let dir = Dir::new();
+    let whole = pcap(&handshake());
+    let cut = dir.file("cut.pcap", &whole[..whole.len() - 5]);
+    let (status, stdout, stderr) = told(&run(&["--json", &cut]));
+    assert_eq!(status, 0, "{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["capture"]["packets"], 2);
+    assert_eq!(report["capture"]["link_types"], serde_json::json!(["EN10MB"]));
+    let warning = report["capture"]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("cut.pcap") && warning.contains("after frame 2"), "{warning}");
+    assert!(stderr.contains("after frame 2"), "{stderr}");
+}
+
+#[test]
+fn a_capture_without_packets_is_no_error() {
+    let dir = Dir::new();
+    let (status, stdout, _) = told(&run(&["--json", &dir.file("none.pcap", &pcap(&[]))]));
+    assert_eq!(status, 0);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["capture"]["packets"], 0);
+    assert!(report["capture"]["first_packet"].is_null());
+}
+
+#[test]
+fn several_files_and_standard_input_are_one_capture() {
+    let dir = Dir::new();
+    let packets = handshake();
+    let first = dir.file("1.pcap", &pcap(&packets[..1]));
+    let mut child = hbsniff()
+        .args(["--json", "-r", &first, "-r", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&pcap(&packets[1..])).unwrap();
+    let (status, stdout, _) = told(&child.wait_with_output().unwrap());
+    assert_eq!(status, 0);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["capture"]["packets"], 3);
+    assert_eq!(report["capture"]["sources"], serde_json::json!([first, "-"]));
+}
+
+#[test]
+fn packets_limits_what_is_read() {
+    let dir = Dir::new();
+    let file = dir.file("a.pcap", &pcap(&handshake()));
+    let (status, stdout, _) = told(&run(&["--json", "--packets", "2", &file]));
+    assert_eq!(status, 0);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout).unwrap()["capture"]["packets"], 2);
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let dir = Dir::new();
+    let file = dir.file("a.pcap", &pcap(&handshake()));
+    for mode in [&["--json"][..], &["--events"], &["--all"], &["--schema"]] {
+        let mut command = hbsniff();
+        command.args(mode).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if mode != ["--schema"] {
+            command.arg(&file);
+        }
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{mode:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_2() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("skipped: there is no /dev/full");
+        return;
+    }
+    let dir = Dir::new();
+    let file = dir.file("a.pcap", &pcap(&handshake()));
+    for mode in ["--json", "--all"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = hbsniff().args([mode, &file]).stdout(full).output().unwrap();
+        let (status, _, stderr) = told(&output);
+        assert_eq!(status, 2);
+        assert!(stderr.contains("cannot write"), "{stderr}");
+    }
+}
+
+/// Waits for the end, but not for ever.
+fn ended(child: &mut Child) -> Option<i32> {
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    None
+}
+
+#[test]
+fn a_signal_ends_a_pipe_that_is_still_open_with_a_report() {
+    let mut child = hbsniff()
+        .args(["--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let bytes = pcap(&handshake());
+    pipe.write_all(&bytes[..bytes.len() - 5]).unwrap();
+    pipe.flush().unwrap();
+    // Time to put the handlers in place: before that, the signal would end it without a report.
+    std::thread::sleep(Duration::from_millis(500));
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert_eq!(ended(&mut child), Some(0));
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["capture"]["packets"], 2);
+    assert!(report["capture"]["warnings"][0].as_str().unwrap().contains("interrupted"));
+    drop(pipe);
+}
+
+#[test]
+fn an_unknown_interface_is_2() {
+    let stderr = error(&["-i", "no-such-if0"]);
+    assert!(stderr.contains("no-such-if0"), "{stderr}");
+}
+
+#[cfg(not(feature = "libpcap"))]
+#[test]
+fn what_needs_libpcap_says_so() {
+    for args in [&["-i", "any"][..], &["-i", "lo", "--capture-filter", "tcp"]] {
+        assert!(error(args).contains("--features libpcap"));
+    }
+}
