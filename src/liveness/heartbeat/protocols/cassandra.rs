@@ -10,7 +10,7 @@ use crate::summary::Side;
 const OPTIONS: u8 = 5;
 const SUPPORTED: u8 = 6;
 const RESPONSE: u8 = 0x80;
-/// Longest envelope believed: the default of native_transport_max_frame_size is 256 MiB at most.
+/// Longest envelope believed: what native_transport_max_frame_size was by default before 4.0, 16 MiB since.
 const LONGEST: u32 = 256 << 20;
 
 #[derive(Default)]

@@ -22,7 +22,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
 }
 
 impl Frames for Elasticsearch {
-    const PORTS: &'static [u16] = &[9300, 9301, 9302, 9303, 9443];
+    const PORTS: &'static [u16] = &[9300, 9301, 9302, 9303];
     const ENOUGH: usize = 2;
 
     fn measure(_: Side, head: &[u8]) -> Measure {

@@ -221,3 +221,87 @@ impl Lower {
         (agreed > 0).then_some(agreed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Client, Server, hex};
+    use super::*;
+
+    /// Frames of two letters' magic and a length that counts all; those with the length 4 are beats.
+    #[derive(Default)]
+    struct Simple;
+
+    impl Frames for Simple {
+        const PORTS: &'static [u16] = &[7];
+        const ENOUGH: usize = 3;
+
+        fn measure(_: Side, head: &[u8]) -> Measure {
+            match *head {
+                [b'H', b'B', high, low, ..] => Measure::Frame(u16::from_be_bytes([high, low]).into()),
+                [b'H', b'B', ..] | [b'H'] | [] => Measure::Need(4),
+                _ => Measure::Lost,
+            }
+        }
+
+        fn frame(&mut self, _: Side, frame: Frame<'_>, signs: &mut Vec<Sign>) {
+            if frame.len == 4 {
+                signs.push(frame.beat("simple", Role::OneWay));
+            }
+        }
+    }
+
+    fn opening<'a>(port: u16, from_start: bool, client: &'a [u8], server: &'a [u8]) -> Opening<'a> {
+        Opening { ports: Both([50_000, port]), bytes: Both([client, server]), from_start }
+    }
+
+    fn recognised_as(opening: Opening) -> Option<bool> {
+        match super::recognise::<Simple, 32>(&opening) {
+            Recognition::Yes(_) => Some(true),
+            Recognition::No => Some(false),
+            Recognition::Undecided => None,
+        }
+    }
+
+    #[test]
+    fn a_port_needs_one_frame_and_no_port_several() {
+        let beat = b"HB\0\x04";
+        assert_eq!(recognised_as(opening(7, true, beat, b"")), Some(true));
+        assert_eq!(recognised_as(opening(8, true, beat, beat)), None);
+        assert_eq!(recognised_as(opening(8, true, &[*beat; 2].concat(), beat)), Some(true));
+        assert_eq!(recognised_as(opening(7, true, beat, b"HTTP")), Some(false));
+    }
+
+    #[test]
+    fn a_capture_may_begin_within_a_frame_on_the_port() {
+        assert_eq!(recognised_as(opening(7, false, b"tail", b"HB\0\x04")), Some(true));
+        assert_eq!(recognised_as(opening(7, false, b"tail", b"")), None);
+        assert_eq!(recognised_as(opening(8, false, b"tail", b"HB\0\x04")), Some(false));
+    }
+
+    #[test]
+    fn after_a_gap_whole_segments_find_the_place() {
+        let mut parser = Framed::<Simple, 32>::default();
+        let beats = |parser: &mut Framed<Simple, 32>, from, bytes: &[u8]| {
+            let mut signs = Vec::new();
+            parser.data(from, Time(0), bytes, &mut signs);
+            signs.len()
+        };
+        // A gap inside a frame's body is counted; one that ends within a later frame loses the place.
+        assert_eq!(beats(&mut parser, Client, b"HB\0\x10"), 0);
+        parser.gap(Client, 12);
+        assert_eq!(beats(&mut parser, Client, b"HB\0\x04"), 1);
+        parser.gap(Client, 2);
+        assert_eq!(beats(&mut parser, Client, b"\0\x04HB\0\x04"), 0);
+        assert_eq!(beats(&mut parser, Client, b"HB\0\x09"), 0, "a beginning alone is not enough");
+        assert_eq!(beats(&mut parser, Client, b"HB\0\x04"), 1);
+        assert_eq!(beats(&mut parser, Server, &hex("48420004")), 1, "the other side never lost it");
+    }
+
+    #[test]
+    fn the_lower_of_two_proposals_holds() {
+        let mut lower = Lower::default();
+        assert_eq!(lower.propose(Client, 90), None);
+        assert_eq!(lower.propose(Server, 180), Some(90));
+        assert_eq!(lower.propose(Server, 0), None);
+    }
+}

@@ -26,11 +26,11 @@ impl Frames for Iec104 {
             [0x68, 4, 0x07 | 0x0B | 0x13 | 0x23 | TESTFR_ACT | TESTFR_CON, 0, 0, 0, ..] => Measure::Frame(6),
             // S format: only a receive sequence number, whose lowest bit is no part of it.
             [0x68, 4, 1, 0, low, _, ..] if low & 1 == 0 => Measure::Frame(6),
-            // I format: two sequence numbers and an ASDU.
-            [0x68, len @ 10..=253, send, _, receive, _, ..] if send & 1 == 0 && receive & 1 == 0 => {
+            // I format: two sequence numbers and an ASDU, whose shortest fields come to four bytes.
+            [0x68, len @ 8..=253, send, _, receive, _, ..] if send & 1 == 0 && receive & 1 == 0 => {
                 Measure::Frame(u64::from(len) + 2)
             }
-            [0x68, 4 | 10..=253, _, _, _, _, ..] => Measure::Lost,
+            [0x68, 4 | 8..=253, _, _, _, _, ..] => Measure::Lost,
             [0x68, ..] | [] => Measure::Need(6),
             _ => Measure::Lost,
         }

@@ -34,8 +34,8 @@ impl Frames for Ldp {
         match (bytes(head, 2), bytes(head, HEADER), bytes(head, HEADER + 2)) {
             (Some(pdu), Some(kind), Some(message)) => {
                 let (pdu, message) = (u16::from_be_bytes(pdu), u16::from_be_bytes(message));
-                // The top bit says what to do with an unknown message; those known end at 0x0404.
-                let known = matches!(u16::from_be_bytes(kind), 0x0001..=0x0404 | 0x8000..);
+                // The top bit tells what to do with an unknown message; vendors and experiments have 0x3E00 to 0x3FFF.
+                let known = matches!(u16::from_be_bytes(kind) & 0x7FFF, 0x0001..=0x0404 | 0x3E00..=0x3FFF);
                 // After the length come LSR ID and label space (6), then messages with a header of 4 and an id of 4.
                 if known && message >= 4 && u32::from(message) + 4 + 6 <= u32::from(pdu) {
                     Measure::Frame(u64::from(pdu) + 4)

@@ -7,9 +7,10 @@ use super::{Opening, Recognition, Role, Sign};
 use crate::summary::Side;
 
 const COM_PING: u8 = 14;
-/// Capabilities in the client's first packet: all that follows is compressed, or TLS.
+/// Capabilities in the client's first packet: all that follows is compressed, or TLS; the packet has today's layout.
 const CLIENT_COMPRESS: u32 = 0x20;
 const CLIENT_SSL: u32 = 0x800;
+const CLIENT_PROTOCOL_41: u32 = 0x200;
 
 #[derive(Default)]
 struct MySql {
@@ -60,7 +61,8 @@ impl Frames for MySql {
             }
             // The client's answer to the greeting: capabilities, and 23 zeros of filler.
             (Some(1), _) if frame.head.get(13..32).is_some_and(|filler| filler.iter().all(|&b| b == 0)) => {
-                self.deaf = frame.u32_le(4).is_some_and(|flags| flags & (CLIENT_COMPRESS | CLIENT_SSL) != 0);
+                let flags = frame.u32_le(4).filter(|flags| flags & CLIENT_PROTOCOL_41 != 0).unwrap_or_default();
+                self.deaf = flags & (CLIENT_COMPRESS | CLIENT_SSL) != 0;
             }
             _ => self.pinging = None,
         }

@@ -9,6 +9,9 @@ pub use Side::{Client, Server};
 /// What each side of a conversation says, turn by turn.
 pub type Turns<'a> = &'a [(Side, &'a [u8])];
 
+/// What a parser may take, bytes a flow.
+const MOST_MEMORY: usize = 1024;
+
 type Recognise = fn(&Opening) -> Recognition;
 
 /// One flow as the tool would see it: the opening is kept until the protocol is recognised, then replayed.
@@ -58,6 +61,7 @@ impl Flow {
             Recognition::No => self.refused = true,
             Recognition::Undecided => {}
             Recognition::Yes(mut parser) => {
+                assert!(size_of_val(&*parser) <= MOST_MEMORY, "{} bytes a flow", size_of_val(&*parser));
                 let mut at = [0; 2];
                 let last = self.pieces.len() - 1;
                 for (i, &(side, time, kept, len)) in self.pieces.iter().enumerate() {
