@@ -129,6 +129,12 @@ impl Gaps {
         self.seen += 1;
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub fn heap(&self) -> usize {
+        self.kept.capacity() * size_of::<Gap>()
+    }
+
     /// Gaps ever taken.
     #[must_use]
     pub fn seen(&self) -> u64 {
@@ -217,7 +223,7 @@ impl Gaps {
                 }
                 tests += 1;
                 let fits = |gap, tolerance| fold(gap, period, tolerance).is_some_and(|k| k == 1 || may_fold);
-                idle_fits += u32::from(fits(idle, TELLING.min(2.0 * beat_tolerance)));
+                idle_fits += u32::from((idle - period).abs() <= TELLING * period || fits(idle, beat_tolerance));
                 beat_fits += u32::from(fits(gap.beat, beat_tolerance));
             }
             if tests == 0 {
@@ -277,5 +283,64 @@ fn median(sorted: &[f32]) -> f32 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[n / 2],
         n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gaps(beats: &[f32]) -> Gaps {
+        let mut gaps = Gaps::default();
+        beats.iter().for_each(|&beat| gaps.push(Gap { beat, sent: beat, heard: f32::INFINITY }));
+        gaps
+    }
+
+    #[test]
+    fn the_binomial_tail_is_the_textbooks() {
+        // Ten fair coins: 8 or more heads in 56 of 1024 cases.
+        assert!((at_least(8, 10, 0.5) - 56.0 / 1024.0).abs() < 1e-12);
+        assert!((at_least(0, 10, 0.3) - 1.0).abs() < 1e-12);
+        assert!((at_least(3, 3, 0.1) - 0.001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn three_even_gaps_are_a_timer_and_three_uneven_ones_are_not() {
+        assert!(gaps(&[5.0, 5.01, 4.99]).pulse(CHANCE).is_some());
+        assert!(gaps(&[5.0, 5.01]).pulse(CHANCE).is_none(), "two gaps prove nothing");
+        assert!(gaps(&[5.0, 6.0, 4.2]).pulse(CHANCE).is_none());
+        assert!(gaps(&[0.02; 32]).pulse(CHANCE).is_none(), "too fast for a heartbeat");
+    }
+
+    #[test]
+    fn lost_beats_fold_into_whole_periods() {
+        let pulse = gaps(&[2.0, 2.0, 4.0, 2.01, 1.99, 6.0, 2.0, 2.0]).pulse(CHANCE);
+        assert_eq!(pulse.map(|p| (p.clock, p.period)), Some((Clock::Beat, 2.0)));
+        assert_eq!((fold(6.1, 2.0, 0.1), fold(5.0, 2.0, 0.1), fold(1.0, 2.0, 0.1)), (Some(3), None, None));
+        assert_eq!(fold(f32::INFINITY, 2.0, 0.1), None);
+        assert_eq!(fold(0.0, 0.0, 0.1), None);
+    }
+
+    #[test]
+    fn the_interval_is_that_of_the_latest_gaps_and_its_bounds_those_of_all() {
+        let mut all = gaps(&[1.0]);
+        (0..100).for_each(|_| all.push(Gap { beat: 3.0, sent: 3.0, heard: 3.0 }));
+        all.push(Gap { beat: 4.0, sent: 4.0, heard: 4.0 });
+        let interval = all.interval(Clock::Beat).unwrap();
+        assert_eq!((interval.median, interval.min, interval.max, interval.mad), (3.0, 1.0, 4.0, 0.0));
+        assert_eq!(all.last(2).map(|g| g.beat).collect::<Vec<_>>(), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn own_traffic_between_beats_tells_fixed_from_idle() {
+        let mut fixed = Gaps::default();
+        let mut idle = Gaps::default();
+        for n in 0..8 {
+            let data = [0.3, 1.1, 0.9, 2.4, 1.7, 0.2, 2.8, 1.3][n];
+            fixed.push(Gap { beat: 4.0, sent: 4.0 - data, heard: f32::INFINITY });
+            idle.push(Gap { beat: 4.0 + data, sent: 4.0, heard: f32::INFINITY });
+        }
+        assert_eq!(fixed.trigger(fixed.pulse(CHANCE).unwrap(), true), (Trigger::Fixed, Clock::Beat));
+        assert_eq!(idle.trigger(idle.pulse(CHANCE).unwrap(), true).0, Trigger::Idle);
     }
 }

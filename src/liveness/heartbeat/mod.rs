@@ -17,7 +17,7 @@ mod track;
 use crate::event::EventKind;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
-use gaps::Gap;
+use gaps::{Clock, Gap};
 use protocols::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
 use rhythm::{LARGE, Rhythm};
 use track::Track;
@@ -114,6 +114,38 @@ struct Followed {
 struct Named {
     track: Track,
     declared_s: Option<f64>,
+    /// Beats and replies not told yet; `None` once its pace is a heartbeat's, and then they are told at once.
+    held: Option<Vec<Heard>>,
+}
+
+/// Beats and replies held of a named heartbeat until its pace is known.
+const MOST_HELD: usize = 8;
+
+impl Named {
+    /// Whether its beats come no faster than a heartbeat's.
+    fn is_paced(&self) -> bool {
+        self.track.gaps.interval(Clock::Beat).is_some_and(|i| i.median >= SHORTEST_NAMED)
+    }
+
+    /// Tells a beat or a reply, now or once the pace is known.
+    fn tell(&mut self, what: Heard, heard: &mut Vec<Heard>) {
+        if self.track.kind != BeatKind::Heartbeat {
+            return;
+        }
+        let paced = self.is_paced();
+        let Some(held) = &mut self.held else {
+            heard.push(what);
+            return;
+        };
+        if held.len() >= MOST_HELD {
+            held.remove(0);
+        }
+        held.push(what);
+        if paced {
+            heard.append(held);
+            self.held = None;
+        }
+    }
 }
 
 /// An interval or timeout that a protocol's handshake announced.
@@ -178,7 +210,7 @@ impl Heartbeats {
 
     /// Time has passed: beats that fell due by `now` and did not come are told.
     pub fn advance(&mut self, now: Time, heard: &mut Vec<Heard>) {
-        for named in &mut self.named {
+        for named in self.named.iter_mut().filter(|n| n.held.is_none()) {
             named.track.tell_missed(now, &self.activity, heard);
         }
         if let Some(rhythm) = &mut self.rhythm {
@@ -205,8 +237,8 @@ impl Heartbeats {
         let tracks: Vec<&Track> = self.named.iter().map(|n| &n.track).collect();
         let mut all =
             self.rhythm.as_ref().map_or_else(Vec::new, |r| r.summaries(now, &self.activity, &tracks, self.protocol()));
-        let named = self.named.iter().map(|n| n.track.summary(now, &self.activity, n.declared_s));
-        all.extend(named.filter(|s| s.interval.is_some_and(|i| i.median >= SHORTEST_NAMED)));
+        let named = self.named.iter().filter(|n| n.is_paced());
+        all.extend(named.map(|n| n.track.summary(now, &self.activity, n.declared_s)));
         all.sort_by_key(|s| s.first);
         all
     }
@@ -288,34 +320,32 @@ impl Heartbeats {
         heard: &mut Vec<Heard>,
     ) {
         let Chunk { time, frame, from, .. } = *chunk;
-        let known = |n: &&mut Named| n.track.from == from && n.track.protocol == Some(protocol) && n.track.kind == kind;
-        let interval = if let Some(Named { track, .. }) = self.named.iter_mut().find(known) {
+        let known = |n: &Named| n.track.from == from && n.track.protocol == Some(protocol) && n.track.kind == kind;
+        let (at, interval) = if let Some(at) = self.named.iter().position(known) {
+            let track = &mut self.named[at].track;
             let interval = time.since(track.last).max(0);
             let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
             let beat = interval as f32 / SECOND as f32;
             let (sent, heard) = (since(self.activity.last[from]), since(self.activity.last[from.peer()]));
             track.beat(time, Gap { beat, sent, heard });
-            track.measure(len);
             if mode == Mode::RequestReply {
                 track.mode = mode;
             }
-            Some(interval)
+            (at, Some(interval))
         } else if self.named.len() < MOST_NAMED {
             let mut track = Track::new(from, Some(protocol), kind, mode, time);
-            track.measure(len);
             sample.truncate(32);
             track.sample = sample;
             let governs = |d: &&Declaration| d.protocol == protocol && d.sender.is_none_or(|s| s == from);
             let declared_s = self.declared.iter().find(governs).map(|d| d.seconds);
-            self.named.push(Named { track, declared_s });
-            None
+            self.named.push(Named { track, declared_s, held: Some(Vec::new()) });
+            (self.named.len() - 1, None)
         } else {
             return;
         };
-        if kind == BeatKind::Heartbeat {
-            let kind = EventKind::Heartbeat { protocol: Some(protocol), interval };
-            heard.push(Heard { time, frame: Some(frame), from, kind });
-        }
+        self.named[at].track.measure(len);
+        let kind = EventKind::Heartbeat { protocol: Some(protocol), interval };
+        self.named[at].tell(Heard { time, frame: Some(frame), from, kind }, heard);
     }
 
     fn named_reply(&mut self, protocol: &'static str, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
@@ -324,12 +354,10 @@ impl Heartbeats {
             n.track.from == from.peer() && n.track.protocol == Some(protocol) && n.track.mode == Mode::RequestReply
         };
         // A reply to an older request than the last, or to one before the capture, is none of a known beat's.
-        let Some(Named { track, .. }) = self.named.iter_mut().find(asks) else { return };
-        track.reply(time);
-        if track.kind == BeatKind::Heartbeat {
-            let kind = EventKind::HeartbeatReply { protocol: Some(protocol) };
-            heard.push(Heard { time, frame: Some(frame), from, kind });
-        }
+        let Some(named) = self.named.iter_mut().find(asks) else { return };
+        named.track.reply(time);
+        let kind = EventKind::HeartbeatReply { protocol: Some(protocol) };
+        named.tell(Heard { time, frame: Some(frame), from, kind }, heard);
     }
 
     fn declare(&mut self, protocol: &'static str, sender: Option<Side>, seconds: f64) {

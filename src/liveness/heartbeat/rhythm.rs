@@ -20,6 +20,10 @@ use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 /// Classes of one flow. A beat must recur before so many other kinds of message push it out; past that, [`Doorkeeper`].
 pub const CLASSES: usize = 32;
 
+/// Most bytes that one flow's classes take: 5 KiB for each with the greatest messages in both directions.
+#[cfg(test)]
+const MOST_HEAP: usize = CLASSES * 5 * 1024 + 4096;
+
 /// Messages longer than this are data: only their time is noted. A poll's request may be as long.
 pub const LARGE: u32 = 1024;
 
@@ -172,6 +176,8 @@ pub struct Rhythm {
     reply_until: Both<Option<Time>>,
     /// Whether any class has a track.
     tracks: bool,
+    /// When the next beat of one may have to be told as missed.
+    due: Option<Time>,
 }
 
 /// What came before a message.
@@ -332,6 +338,9 @@ impl Rhythm {
         let class = &self.classes[i];
         let is_track = class.is_track();
         self.tracks |= is_track;
+        if let Some(track) = class.detail.as_ref().and_then(|d| d.track.as_ref()) {
+            self.due = Some(self.due.map_or(track.due(), |due| due.min(track.due())));
+        }
         // What looked like a timer at first and does not go on so must not keep its messages from other classes.
         if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.is_steady()) {
             self.classes.swap_remove(i);
@@ -382,15 +391,21 @@ impl Rhythm {
 
     /// Tells what fell due by `now`.
     pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
-        if !self.tracks {
+        if self.due.is_none_or(|due| now < due) {
             return;
         }
         for class in &mut self.classes {
+            if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_none_or(|t| now < t.due()) {
+                continue;
+            }
             let told = class.kind() == Some(BeatKind::Heartbeat);
-            if let Some(track) = class.detail.as_mut().and_then(|d| d.track.as_mut()).filter(|_| told) {
+            if let Some(track) = class.detail.as_mut().and_then(|d| d.track.as_mut()) {
+                let before = heard.len();
                 track.tell_missed(now, activity, heard);
+                heard.truncate(if told { heard.len() } else { before });
             }
         }
+        self.due = self.classes.iter().filter_map(|c| Some(c.detail.as_ref()?.track.as_ref()?.due())).min();
     }
 
     /// The heartbeats and polls found. `named` are those known by name, which are not told again; `followed` is the
@@ -690,6 +705,7 @@ impl Detail {
         track.pulse = Some(pulse);
         track.len = self.content.len;
         track.sample = self.content.sample().to_vec();
+        track.wait();
         self.track = Some(track);
     }
 
@@ -753,5 +769,56 @@ impl Detail {
         let gaps = || track.gaps.last(KEPT);
         let prompt = gaps().filter(|g| g.heard <= within && g.heard <= g.sent).count();
         prompt * 5 >= gaps().count() * 4 && self.heard_bursts() * 2 <= self.count() * 3 + 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `count` messages made from their number, a millisecond to a second apart.
+    fn flood(count: u32, message: impl Fn(u32) -> Vec<u8>) -> Rhythm {
+        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let mut time = Time(0);
+        for n in 0..count {
+            let from = Side::BOTH[(n.wrapping_mul(0x9e37_79b1) >> 31) as usize];
+            time = time.plus(MILLISECOND * Nanos::from(1 + n.wrapping_mul(0x85eb_ca6b) % 1000));
+            let bytes = message(n);
+            let chunk = Chunk { time, frame: n.into(), from, bytes: &bytes, len: bytes.len() as u32 };
+            rhythm.data(&chunk, &activity, &mut heard);
+            activity.note(from, time);
+            heard.clear();
+        }
+        rhythm
+    }
+
+    /// Bytes on the heap, as the documentation counts them.
+    fn heap(rhythm: &Rhythm) -> usize {
+        let track = |t: &Track| t.gaps.heap() + t.sample.capacity();
+        let detail = |d: &Detail| {
+            size_of::<Detail>()
+                + d.gaps.heap()
+                + d.beats.capacity() * size_of::<Beat>()
+                + d.content.heap()
+                + d.replies.content.heap()
+                + d.track.iter().chain(&d.past).map(track).sum::<usize>()
+                + d.past.capacity() * size_of::<Track>()
+        };
+        let details = rhythm.classes.iter().filter_map(|c| c.detail.as_deref()).map(detail).sum::<usize>();
+        rhythm.classes.capacity() * size_of::<Class>() + details + if rhythm.doorkeeper.is_some() { 2048 } else { 0 }
+    }
+
+    #[test]
+    fn a_million_kinds_of_message_cost_no_more_than_stated() {
+        for kind in 0..4u8 {
+            let rhythm = flood(250_000, |n| match kind {
+                0 => n.to_be_bytes().to_vec(),
+                1 => format!("message {} of {n}", "abcdefghijklmnop".split_at((n % 16) as usize).1).into_bytes(),
+                2 => vec![n as u8; 1 + (n % 200) as usize],
+                _ => [&[23, 3, 3, 0, (n % 250) as u8 + 1][..], &vec![0; (n % 250) as usize + 1]].concat(),
+            });
+            assert!(rhythm.classes.len() <= CLASSES);
+            assert!(heap(&rhythm) <= MOST_HEAP, "{} bytes", heap(&rhythm));
+        }
     }
 }

@@ -46,6 +46,8 @@ pub struct Track {
     missed: u64,
     /// Those that the present silence has shown and that were told.
     told: u64,
+    /// When the next may have to be told.
+    due: Time,
 }
 
 impl Track {
@@ -68,6 +70,7 @@ impl Track {
             pulse: None,
             missed: 0,
             told: 0,
+            due: Time(i64::MAX),
         }
     }
 
@@ -81,6 +84,13 @@ impl Track {
         }
         self.gaps.push(gap);
         self.pulse = self.gaps.pulse(CHANCE).or(self.pulse);
+        self.wait();
+    }
+
+    /// Begins to wait for the next beat.
+    pub fn wait(&mut self) {
+        let period = self.pulse.map(|p| nanos(1.5 * f64::from(p.period)));
+        self.due = period.map_or(Time(i64::MAX), |p| self.last.plus(p));
     }
 
     /// Takes the length of a beat.
@@ -126,35 +136,54 @@ impl Track {
         self.pulse.map_or((Trigger::Undetermined, Clock::Beat), |p| self.gaps.trigger(p, self.protocol.is_some()))
     }
 
-    /// What restarts the timer and how long it runs, seconds; `None` while it shows none.
+    /// What restarts the timer and how long it runs, seconds; `None` while none shows.
     #[must_use]
     pub fn timer(&self) -> Option<(Clock, f32)> {
         self.pulse.map(|p| (self.trigger().1, p.period))
     }
 
-    /// Beats due since the last one that had not come by `now`.
-    fn overdue(&self, now: Time, activity: &Activity) -> u64 {
-        let Some((clock, period)) = self.timer() else { return 0 };
+    /// Since when the timer runs without a beat, and its period in seconds.
+    fn running(&self, activity: &Activity) -> Option<(Time, f32)> {
+        let (clock, period) = self.timer()?;
         let since = match clock {
-            Clock::Beat => Some(self.last),
+            Clock::Beat => None,
             Clock::Sent => activity.last[self.from],
             Clock::Heard => activity.last[self.from.peer()],
             Clock::Any => activity.last[self.from].max(activity.last[self.from.peer()]),
         };
-        let silence = now.since(since.unwrap_or(self.last).max(self.last)) as f32 / SECOND as f32;
-        // The cast saturates: a silence without end is u64::MAX beats at most.
-        (silence / period - 0.5).max(0.0) as u64
+        Some((since.unwrap_or(self.last).max(self.last), period))
+    }
+
+    /// Beats due since the last one that had not come by `now`: a beat is missed half a period after it was due.
+    fn overdue(&self, now: Time, activity: &Activity) -> u64 {
+        let Some((since, period)) = self.running(activity) else { return 0 };
+        // The cast saturates.
+        (now.since(since) as f32 / SECOND as f32 / period - 0.5).max(0.0) as u64
+    }
+
+    /// When to ask [`Track::tell_missed`] again.
+    #[must_use]
+    pub fn due(&self) -> Time {
+        self.due
     }
 
     /// Tells the beats that fell due by `now` and were not told; the time of each is when it was due.
     pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
-        let Some((_, period)) = self.timer() else { return };
+        if now < self.due {
+            return;
+        }
+        self.due = Time(i64::MAX);
+        let Some((since, period)) = self.running(activity) else { return };
+        let after = |periods: f64| since.plus(nanos(f64::from(period) * periods));
         let overdue = self.overdue(now, activity).min(MOST_TOLD);
         while self.told < overdue {
             self.told += 1;
-            let time = self.last.plus(nanos(f64::from(period) * self.told as f64)).min(now);
+            let time = after(self.told as f64);
             let kind = EventKind::HeartbeatMissed { protocol: self.protocol };
             heard.push(Heard { time, frame: None, from: self.from, kind });
+        }
+        if self.told < MOST_TOLD {
+            self.due = after(self.told as f64 + 1.5);
         }
     }
 
