@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, getsockname, getsockopt, recvmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, getsockname, getsockopt,
+    recvmsg, setsockopt, socket, sockopt,
 };
 use nix::{getsockopt_impl, sockopt_impl};
 use pnet::datalink::{self, ChannelType, NetworkInterface};
@@ -64,8 +64,9 @@ impl Live {
             _ => CaptureError::Io { what: format!("cannot capture on {name}"), source: e },
         };
         let mut socket = bound(&interface, SockType::Raw, options).map_err(failed)?;
-        let address: LinkAddr = getsockname(socket.as_raw_fd()).map_err(|e| failed(e.into()))?;
-        let link = link_type(address.hatype());
+        // Not `LinkAddr`, which takes no address that is shorter or longer than Ethernet's.
+        let address: SockaddrStorage = getsockname(socket.as_raw_fd()).map_err(|e| failed(e.into()))?;
+        let link = address.as_link_addr().and_then(|a| link_type(a.hatype()));
         if link.is_none() {
             socket = bound(&interface, SockType::Datagram, options).map_err(failed)?;
         }
@@ -88,13 +89,13 @@ impl Live {
     fn receive(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> nix::Result<()> {
         let mut into = [IoSliceMut::new(&mut self.packet)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let message = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
+        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
         let stamp = message.cmsgs()?.find_map(|c| match c {
             ControlMessageOwned::ScmTimestampns(t) => Some(Time(t.tv_sec() * SECOND + t.tv_nsec())),
             _ => None,
         });
         let wire_len = message.bytes;
-        if let Some(from) = message.address {
+        if let Some(from) = message.address.as_ref().and_then(SockaddrStorage::as_link_addr) {
             let outgoing_copy = self.interface.is_loopback() && from.pkttype() == libc::PACKET_OUTGOING;
             let no_ip = self.cooked && ![ETH_P_IP, ETH_P_IPV6].contains(&u16::from_be(from.protocol()));
             if outgoing_copy || no_ip {
