@@ -78,18 +78,16 @@ fn by_heartbeat(h: &HeartbeatSummary, watcher: Side) -> Option<Exposure> {
         noticed_by: NoticedBy::Heartbeat,
         worst_case_s: Some(patience.seconds),
         basis: patience.ground,
-        note: Cow::Owned(format!(
-            "The {who} would miss a {missed} of the {name} heartbeat: {}{doubt}.",
-            patience.words
-        )),
+        note: Cow::Owned(format!("The {who} misses a {missed} of the {name} heartbeat ({}){doubt}.", patience.words)),
     })
 }
 
 /// Data that is never acknowledged, if the watcher goes on sending at the pace it kept.
 fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Exposure> {
     let limit = clocks::resend_limit(TCP_RETRIES2);
-    let pause = context.longest_payload_gap[watcher].filter(|&pause| regular(pause, flow, context))?;
-    let (who, pause) = (watcher.name(), seconds(pause));
+    let beats = flow.heartbeats.iter().filter(|h| h.from == watcher).filter_map(|h| h.interval).map(|i| i.max);
+    let pause = beats.chain(unasked(flow, context, watcher)).min_by(f64::total_cmp)?;
+    let who = watcher.name();
     Some(Exposure {
         noticed_by: NoticedBy::Retransmission,
         worst_case_s: Some(pause + limit),
@@ -102,9 +100,14 @@ fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Expos
     })
 }
 
-fn regular(pause: Nanos, flow: &FlowSummary, context: &Context) -> bool {
+/// The longest pause, seconds, of a side that sends regularly and unasked. A server's replies end with the requests; its data
+/// is its own where it went on through a silence of the client.
+fn unasked(flow: &FlowSummary, context: &Context, side: Side) -> Option<f64> {
+    let pause = context.longest_payload_gap[side]?;
+    let many = |span: Nanos| pause > 0 && pause.saturating_mul(REGULAR) <= span;
     let lifetime = flow.last.max(context.capture_end).since(flow.first);
-    pause.saturating_mul(REGULAR) <= lifetime && lifetime > 0
+    let own = side == Side::Client || context.longest_payload_gap[side.peer()].is_none_or(many);
+    (own && many(lifetime)).then(|| seconds(pause))
 }
 
 #[cfg(test)]
@@ -171,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn replies_end_with_the_requests_and_a_stream_does_not() {
+        let flow = sample::quiet(1);
+        let mut context = Context { capture_end: flow.last, ..Context::default() };
+        context.longest_payload_gap = Both([Some(5 * SECOND), Some(5 * SECOND)]);
+        assert_eq!(of(&flow, &context)[Side::Client].noticed_by, NoticedBy::None, "the server only answers");
+        context.longest_payload_gap[Side::Client] = Some(50 * SECOND);
+        assert_eq!(of(&flow, &context)[Side::Client].noticed_by, NoticedBy::Retransmission, "it streams");
+    }
+
+    #[test]
     fn a_poll_is_no_watch() {
         let mut flow = sample::analysis().0.flows.remove(0);
         flow.heartbeats[0].kind = BeatKind::Polling;
@@ -178,6 +191,9 @@ mod tests {
         flow.heartbeats[0].interval = Some(Interval { median: 1.0, min: 1.0, max: 1.0, mad: 0.0 });
         flow.keepalive = Both::default();
         let exposure = of(&flow, &Context::default());
-        assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::None);
+        // The poll itself is data in flight, which its sender resends.
+        assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::Retransmission);
+        assert_eq!(exposure[Side::Server].worst_case_s, Some(1.0 + 924.6));
+        assert_eq!(exposure[Side::Client].noticed_by, NoticedBy::None);
     }
 }
