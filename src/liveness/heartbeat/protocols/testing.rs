@@ -1,6 +1,6 @@
 //! What every protocol's tests share: a conversation fed in any segmentation, and the same conversation maltreated.
 
-use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign};
+use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
 use crate::packet::{SECOND, Time};
 use crate::summary::{Both, Side};
 
@@ -184,5 +184,41 @@ fn maltreat(recognise: Recognise, port: u16, from_start: bool, turns: Turns) {
         for from in Side::BOTH {
             flow.data(from, Time(0), &noise);
         }
+    }
+}
+
+/// The first protocol of the table to claim a connection that begins like this.
+fn claimed(port: u16, client: &[u8], server: &[u8]) -> Option<&'static str> {
+    let opening = Opening { ports: Both([50_000, port]), bytes: Both([client, server]), from_start: true };
+    TABLE.iter().find(|p| matches!((p.recognise)(&opening), Recognition::Yes(_))).map(|p| p.name)
+}
+
+#[test]
+fn no_protocol_claims_what_is_another_s() {
+    let hello = [&hex("16 03 01 00F0 01 0000EC 0303")[..], &[7; 234]].concat();
+    let openings: &[(u16, &[u8], &[u8], Option<&str>)] = &[
+        (8080, b"GET / HTTP/1.1\r\n", b"", Some("http")),
+        (3128, b"CONNECT example.com:443 HTTP/1.1\r\n", b"", Some("http")),
+        (50051, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", Some("http2")),
+        (5672, b"AMQP\0\0\x09\x01", b"", Some("amqp")),
+        (4222, b"CONNECT {\"verbose\":false}\r\n", b"INFO {\"server_id\":\"x\"}\r\n", Some("nats")),
+        (61613, b"CONNECT\naccept-version:1.2\n\n\0", b"", Some("stomp")),
+        (1883, b"\x10\x0d\0\x04MQTT\x04\x02\0\x0a\0\x01a", b"", Some("mqtt")),
+        (6379, b"PING\r\n", b"", Some("redis")),
+        (7000, b"*1\r\n$4\r\nPING\r\n", b"", Some("redis")),
+        (5222, b"<?xml version='1.0'?><stream:stream to='a'>", b"", Some("xmpp")),
+        (6667, b"NICK a\r\nUSER a 0 * :a\r\n", b"", Some("irc")),
+        (2222, b"SSH-2.0-a\r\n", b"SSH-2.0-b\r\n", Some("ssh")),
+        (443, &hello, b"", None),
+        (25, b"EHLO a\r\n", b"220 mail ESMTP\r\n", None),
+        (21, b"USER a\r\nPASS b\r\n", b"220 ready\r\n", None),
+        (143, b"a1 LOGIN a b\r\n", b"* OK IMAP4rev1\r\n", None),
+        (554, b"OPTIONS rtsp://a/ RTSP/1.0\r\n", b"", None),
+        (11211, b"get a\r\n", b"END\r\n", Some("memcached")),
+        (4000, &[0; 64], &[0; 64], None),
+        (4000, &[0xff; 64], &[0xff; 64], None),
+    ];
+    for (port, client, server, name) in openings {
+        assert_eq!(claimed(*port, client, server), *name, "{:?}", String::from_utf8_lossy(client));
     }
 }
