@@ -22,13 +22,20 @@ const PIPELINE: usize = 16;
 const STARTS: &[&[u8]] =
     &[b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"HTTP/1."];
 
-/// Recognises HTTP/1 by a request's or a response's first bytes.
+/// Recognises HTTP/1 by a request's or a response's first bytes, an event stream in mid-stream by two chunks.
 pub fn recognise(opening: &Opening) -> Recognition {
     let mut undecided = false;
-    for bytes in opening.bytes.0 {
+    for side in Side::BOTH {
+        let bytes = opening.bytes[side];
         if is_start(bytes) {
             return Recognition::Yes(Box::new(Http::default()));
         }
+        if !opening.from_start && event_chunks(bytes).is_some_and(|chunks| chunks >= 2) {
+            let mut http = Http::default();
+            http.halves[side] = Half::in_events();
+            return Recognition::Yes(Box::new(http));
+        }
+        undecided |= !opening.from_start && bytes.first().is_some_and(u8::is_ascii_hexdigit) && bytes.len() < 512;
         let cut = |rest: &[u8]| b"http".starts_with(rest);
         undecided |= STARTS.iter().any(|start| start.starts_with(bytes) || bytes.strip_prefix(*start).is_some_and(cut));
     }
@@ -44,6 +51,24 @@ fn is_start(bytes: &[u8]) -> bool {
             _ => rest.starts_with(b"/") || rest.starts_with(b"http"),
         })
     })
+}
+
+/// How many chunks (RFC 9112 §7.1) of an event stream these bytes are, where they are that to the last byte.
+fn event_chunks(mut bytes: &[u8]) -> Option<usize> {
+    let mut chunks = 0;
+    while !bytes.is_empty() {
+        let digits = bytes.iter().take(8).take_while(|b| b.is_ascii_hexdigit()).count();
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..digits]).ok()?, 16).ok()?;
+        let rest = bytes[digits..].strip_prefix(b"\r\n")?;
+        let content = rest.get(..size)?;
+        let fields = [&b":"[..], b"data:", b"event:", b"id:", b"retry:"];
+        if !content.ends_with(b"\n") || !fields.iter().any(|field| content.starts_with(field)) {
+            return None;
+        }
+        bytes = rest[size..].strip_prefix(b"\r\n")?;
+        chunks += 1;
+    }
+    Some(chunks)
 }
 
 /// What a request says that its response needs.
@@ -153,8 +178,13 @@ const PACKET_HEAD: usize = 160;
 
 impl Parser for Http {
     fn data(&mut self, from: Side, time: Time, mut bytes: &[u8], signs: &mut Vec<Sign>) {
-        if self.halves[from].at == At::Lost && is_start(bytes) {
-            self.halves[from] = Half::default();
+        if self.halves[from].at == At::Lost {
+            if is_start(bytes) {
+                self.halves[from] = Half::default();
+            } else if self.halves[from].content == Content::Events && event_chunks(bytes).is_some() {
+                self.halves[from] = Half::in_events();
+                self.events = Lines::default();
+            }
         }
         while !bytes.is_empty() {
             if let Some(upgraded) = &mut self.upgraded {
@@ -340,6 +370,11 @@ impl Http {
 }
 
 impl Half {
+    /// Between the chunks of an event stream.
+    fn in_events() -> Self {
+        Half { at: At::ChunkSize, content: Content::Events, ..Half::default() }
+    }
+
     /// Reads a request or status line.
     fn start(&mut self) {
         let line = self.lines.last();
@@ -518,6 +553,20 @@ mod tests {
         ];
         let got = signs(recognise, 3000, turns);
         assert_eq!(beats(&got), [(Client, "socketio", Role::Request), (Server, "socketio", Role::Reply)]);
+    }
+
+    #[test]
+    fn an_event_stream_mid_stream_and_behind_a_gap() {
+        let ping: (Side, &[u8]) = (Server, b"8\r\n: ping\n\n\r\n");
+        assert_eq!(signs_midstream(recognise, 80, &[ping; 3]).len(), 3);
+        assert_eq!(signs_midstream(recognise, 80, &[ping]), []);
+        let mut http = Http::default();
+        http.halves[Server] = Half::in_events();
+        let mut signs = Vec::new();
+        http.gap(Server, 5);
+        http.data(Server, Time(0), b"ng\n\n\r\n", &mut signs);
+        http.data(Server, Time(0), ping.1, &mut signs);
+        assert_eq!(signs.len(), 1);
     }
 
     #[test]

@@ -193,10 +193,13 @@ fn claimed(port: u16, client: &[u8], server: &[u8]) -> Option<&'static str> {
     TABLE.iter().find(|p| matches!((p.recognise)(&opening), Recognition::Yes(_))).map(|p| p.name)
 }
 
+/// A server port, the first bytes of both sides, and whose they are.
+type Case<'a> = (u16, &'a [u8], &'a [u8], Option<&'a str>);
+
 #[test]
 fn no_protocol_claims_what_is_another_s() {
     let hello = [&hex("16 03 01 00F0 01 0000EC 0303")[..], &[7; 234]].concat();
-    let openings: &[(u16, &[u8], &[u8], Option<&str>)] = &[
+    let openings: &[Case] = &[
         (8080, b"GET / HTTP/1.1\r\n", b"", Some("http")),
         (3128, b"CONNECT example.com:443 HTTP/1.1\r\n", b"", Some("http")),
         (50051, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", Some("http2")),

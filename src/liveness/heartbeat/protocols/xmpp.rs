@@ -10,6 +10,8 @@ use crate::summary::{Both, Side};
 
 const NAME: &str = "xmpp";
 
+const PORTS: &[u16] = &[5222, 5269];
+
 /// Kept of a stanza: a ping with its addresses.
 const HEAD: usize = 384;
 
@@ -28,12 +30,11 @@ pub fn recognise(opening: &Opening) -> Recognition {
         }
         undecided |= text.len() < 256 && (begins || b"<?xml".starts_with(text) || b"<stream:stream".starts_with(text));
     }
-    // In mid-stream the port and a stanza.
-    if !opening.from_start && opening.port_in(&[5222, 5269]) {
-        let stanza = |bytes: &[u8]| {
-            [&b"<iq "[..], b"<message ", b"<presence", b"<r "].iter().any(|start| bytes.starts_with(start))
-        };
-        if opening.bytes.0.into_iter().any(stanza) {
+    // In mid-stream the port and a stanza, or some spaces and nothing else.
+    if !opening.from_start && opening.port_in(PORTS) {
+        let spaces = opening.bytes.0.concat();
+        let only_spaces = spaces.len() >= 3 && spaces.trim_ascii().is_empty();
+        if only_spaces || opening.bytes.0.into_iter().any(stanza) {
             let mut xmpp = Xmpp::default();
             for side in Side::BOTH {
                 xmpp.halves[side].depth = 1;
@@ -270,6 +271,13 @@ mod tests {
         let server = [Role::Request, Role::Reply].map(|role| beat(Server, role));
         assert_eq!(got, [&client[..], &server[..]].concat());
         assert_eq!(beats(&signs_midstream(recognise, 5222, &turns[10..])), got[2..]);
+    }
+
+    #[test]
+    fn spaces_on_the_port_mid_stream() {
+        let turns: Turns = &[(Client, b" "), (Client, b" "), (Client, b" ")];
+        assert_eq!(signs_midstream(recognise, 5222, turns).len(), 3);
+        assert_eq!(signs_midstream(recognise, 40_000, turns), []);
     }
 
     #[test]
