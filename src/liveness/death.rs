@@ -171,10 +171,12 @@ pub fn on_fin(c: &Connection, l: &Liveness, by: Side, s: &Segment<'_>, behind: O
     Some(d)
 }
 
-/// When a timer that went off at these gaps goes off next: twice the last gap, or the same where it no longer doubles.
+/// When a timer that went off at these gaps goes off next: twice the last gap (RFC 6298 §5.5), or the same once it has
+/// reached its ceiling, which is a second at least (Linux TCP_RTO_MAX_MS). Two equal gaps below that are a tail loss probe
+/// and the first timeout.
 fn next_timeout(gap: Nanos, before: Nanos) -> Nanos {
-    let doubling = before <= 0 || gap >= before + before / 3;
-    if doubling { (2 * gap).min(RTO_MAX.max(gap)) } else { gap }
+    let at_ceiling = gap >= SECOND && (gap - before).abs() <= gap / 10;
+    if at_ceiling { gap } else { (2 * gap).min(RTO_MAX.max(gap)) }
 }
 
 /// What a side that was trying has come to by `now`; `ended` when the capture ends there. `None` while it may still be

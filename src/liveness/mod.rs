@@ -191,6 +191,7 @@ impl Liveness {
         out: &mut Out<'_>,
     ) -> Judged {
         self.settle_guess(c, from, s, shape, out);
+        self.take_back(from, s);
         self.closing(c, from, s, shape, out);
         let (me, peer) = (&c.half[from], &c.half[from.peer()]);
         let unsolicited = shape == Shape::Ack
@@ -202,6 +203,15 @@ impl Liveness {
             kind: (shape == Shape::Below).then(|| keepalive::judge(c, from, s, self.resends(from).map(|r| r.last))),
             unsolicited,
             since: me.last_data.max(peer.last_real),
+        }
+    }
+
+    /// A side that was thought to have given up in silence sends again: it had not.
+    fn take_back(&mut self, from: Side, s: &Segment<'_>) {
+        if let Some(rare) = &mut self.rare
+            && !s.flags.rst()
+        {
+            rare.deaths.retain(|d| d.basis != Basis::Inferred || d.detected_by != Some(from) || d.detected_at > Some(s.time));
         }
     }
 
