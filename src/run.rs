@@ -98,11 +98,10 @@ fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), R
     let mut number = 0;
     let mut drain_until = None;
     loop {
-        let progress = source.read(&mut |frame| {
-            if frame.number <= limit {
-                number = frame.number;
-                analyzer.frame(&frame, &mut |event| told.tell(event));
-            }
+        let progress = source.read(&mut |frames| {
+            let wanted = frames.partition_point(|f| f.number <= limit);
+            number = frames[..wanted].last().map_or(number, |f| f.number);
+            analyzer.frames(&frames[..wanted], &mut |event| told.tell(event));
         });
         match progress {
             Ok(Progress::More) => {}

@@ -42,6 +42,13 @@ impl Keyed for Watched {
     fn ends(&self) -> (Endpoint, Endpoint) {
         (self.conn.ends.of(Side::Client), self.conn.ends.of(Side::Server))
     }
+
+    #[inline]
+    fn touch(&self) -> u64 {
+        let [client, server] = &self.conn.half.0;
+        let halves = client.bytes ^ server.bytes ^ client.last.0 as u64 ^ server.last.0 as u64;
+        halves ^ self.conn.first.0 as u64 ^ u64::from(self.scheduled)
+    }
 }
 
 impl Watched {

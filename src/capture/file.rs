@@ -128,7 +128,7 @@ impl Files {
 }
 
 impl Source for Files {
-    fn read(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> Result<Progress, CaptureError> {
+    fn read(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> Result<Progress, CaptureError> {
         loop {
             let Some(input) = &mut self.current else {
                 if self.open_next()? {
@@ -181,7 +181,7 @@ impl Input {
         &mut self,
         buffer: &mut Buffer,
         tally: &mut Tally,
-        sink: &mut dyn FnMut(Frame<'_>),
+        sink: &mut dyn FnMut(&[Frame<'_>]),
     ) -> Result<Filled, Trouble> {
         let mut want = MAGIC;
         if let Some(format) = &mut self.format {
@@ -332,8 +332,11 @@ mod tests {
     fn read(paths: Vec<PathBuf>) -> Result<(Seen, Vec<String>), String> {
         let mut files = Files::new(paths).map_err(|e| e.to_string())?;
         let mut seen = Seen::new();
-        while files.read(&mut |f| seen.push((f.number, f.data.to_vec()))).map_err(|e| e.to_string())? != Progress::End {
-        }
+        while files
+            .read(&mut |frames| seen.extend(frames.iter().map(|f| (f.number, f.data.to_vec()))))
+            .map_err(|e| e.to_string())?
+            != Progress::End
+        {}
         Ok((seen, files.warnings()))
     }
 

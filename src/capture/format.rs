@@ -27,8 +27,8 @@ impl Tally {
 
 /// A reader of one file format; sans-I/O.
 pub(super) trait Format {
-    /// Gives every frame that `data` holds whole.
-    fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(Frame<'_>)) -> Walked;
+    /// Gives every frame that `data` holds whole, several at a time where that is cheap.
+    fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked;
 
     /// Packets lost before they could be written, where the file tells.
     fn dropped(&self) -> Option<u64> {

@@ -64,19 +64,19 @@ impl Live {
 }
 
 impl Source for Live {
-    fn read(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> Result<Progress, CaptureError> {
+    fn read(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> Result<Progress, CaptureError> {
         let (link, unit, tally) = (self.link, self.unit, &mut self.tally);
         let taken = self.capture.dispatch(Some(BATCH), |packet| {
             tally.frames += 1;
             let header = packet.header;
-            sink(Frame {
+            sink(&[Frame {
                 time: Time(header.ts.tv_sec * SECOND + header.ts.tv_usec * unit),
                 number: tally.frames,
                 link,
                 interface: 0,
                 wire_len: header.len,
                 data: packet.data,
-            });
+            }]);
         });
         match taken {
             Ok(0) | Err(pcap::Error::TimeoutExpired) => {

@@ -21,11 +21,11 @@ use crate::packet::{Frame, LinkType, Time};
 
 /// A source of frames in capture order.
 pub trait Source {
-    /// Gives the next frames to `sink`, at least one unless the end or a time-out was reached.
+    /// Gives the next frames to `sink`, in order, as many at a time as come handy; at least one unless the end or a time-out was reached.
     ///
     /// # Errors
     /// Only what makes going on impossible; a damaged file ends the source and is told by [`Source::warnings`].
-    fn read(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> Result<Progress, CaptureError>;
+    fn read(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> Result<Progress, CaptureError>;
 
     /// Link types seen so far, in order of appearance.
     fn link_types(&self) -> Vec<LinkType>;

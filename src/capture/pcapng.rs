@@ -142,7 +142,7 @@ impl Pcapng {
 
     /// Gives the packet of a whole block to `sink`.
     #[inline]
-    fn packet(&mut self, kind: u32, block: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(Frame<'_>)) {
+    fn packet(&mut self, kind: u32, block: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) {
         let simple = kind == SIMPLE_PACKET;
         let (data_at, id) = match kind {
             SIMPLE_PACKET => (12, 0),
@@ -182,12 +182,12 @@ impl Pcapng {
         tally.frames += 1;
         tally.last = time;
         let link = interface.link;
-        sink(Frame { time, number: tally.frames, link, interface: id, wire_len: wire_len.max(captured), data });
+        sink(&[Frame { time, number: tally.frames, link, interface: id, wire_len: wire_len.max(captured), data }]);
     }
 }
 
 impl Format for Pcapng {
-    fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(Frame<'_>)) -> Walked {
+    fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked {
         let mut used = 0;
         let next = loop {
             let rest = &data[used..];
@@ -374,7 +374,8 @@ pub(super) mod tests {
 
     fn all(bytes: &[u8]) -> (crate::capture::pcap::tests::Seen, Pcapng, Tally, Next) {
         let (mut format, mut tally, mut seen) = (Pcapng::default(), Tally::default(), Vec::new());
-        let walked = format.walk(bytes, &mut tally, &mut |f| {
+        let walked = format.walk(bytes, &mut tally, &mut |frames| {
+            let f = &frames[0];
             seen.push((f.time.0, f.number, f.interface, f.link.0, f.wire_len, f.data.to_vec()));
         });
         (seen, format, tally, walked.next)

@@ -86,7 +86,7 @@ impl Live {
     }
 
     /// Receives one packet, if there is one.
-    fn receive(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> nix::Result<()> {
+    fn receive(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> nix::Result<()> {
         let mut into = [IoSliceMut::new(&mut self.packet)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
@@ -103,14 +103,14 @@ impl Live {
             }
         }
         self.tally.frames += 1;
-        sink(Frame {
+        sink(&[Frame {
             time: stamp.unwrap_or_else(now),
             number: self.tally.frames,
             link: self.link,
             interface: 0,
             wire_len: u32::try_from(wire_len).unwrap_or(u32::MAX),
             data: &self.packet[..wire_len.min(self.packet.len())],
-        });
+        }]);
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Live {
 }
 
 impl Source for Live {
-    fn read(&mut self, sink: &mut dyn FnMut(Frame<'_>)) -> Result<Progress, CaptureError> {
+    fn read(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> Result<Progress, CaptureError> {
         let before = self.tally.frames;
         for _ in 0..BATCH {
             match self.receive(sink) {

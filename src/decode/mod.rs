@@ -14,7 +14,7 @@ mod tunnel;
 
 use etherparse::{EtherType, IpNumber};
 
-use crate::packet::{Address, Decoded, Frame, Skip};
+use crate::packet::{Address, Decoded, Endpoint, Frame, Skip};
 pub use fragments::FragmentCounts;
 use fragments::{Fragments, Whole};
 use network::{Datagram, Fragment};
@@ -32,8 +32,13 @@ pub struct Decoder {
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        match plain(frame) {
-            Some((carrier, tcp)) => match tcp.usual_options() {
+        self.complete(frame, Plain::of(frame))
+    }
+
+    /// Decodes the rest of a frame whose beginning [`Plain::of`] has looked at.
+    pub fn complete<'a>(&'a mut self, frame: &Frame<'a>, plain: Option<Plain<'a>>) -> Decoded<'a> {
+        match plain {
+            Some(Plain { carrier, tcp }) => match tcp.usual_options() {
                 Some(options) => Decoded::Segment(tcp.segment(frame, &carrier, options)),
                 None => with_options(frame, &carrier, &tcp),
             },
@@ -91,8 +96,30 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
     }
 }
 
-/// TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag: what nearly every frame is. Whatever is rarer
-/// or wrong gives `None`, and the patient way looks at it again.
+/// TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag: what nearly every frame is.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    carrier: Carrier,
+    tcp: Tcp<'a>,
+}
+
+impl<'a> Plain<'a> {
+    /// The plain headers of a frame. Whatever is rarer or wrong gives `None`, and the patient way looks at it again.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(frame: &Frame<'a>) -> Option<Self> {
+        plain(frame).map(|(carrier, tcp)| Plain { carrier, tcp })
+    }
+
+    /// The sender and the receiver.
+    #[inline(always)]
+    #[must_use]
+    pub fn ends(&self) -> (Endpoint, Endpoint) {
+        let (src_port, dst_port) = self.tcp.ports();
+        (Endpoint { address: self.carrier.src, port: src_port }, Endpoint { address: self.carrier.dst, port: dst_port })
+    }
+}
+
 #[inline(always)]
 fn plain<'a>(frame: &Frame<'a>) -> Option<(Carrier, Tcp<'a>)> {
     if frame.link != link::ETHERNET {

@@ -6,6 +6,9 @@ use crate::packet::Endpoint;
 pub trait Keyed {
     /// The two ends, in any order.
     fn ends(&self) -> (Endpoint, Endpoint);
+
+    /// Reads a little of each part that a segment will need, so that it comes from memory; the figure means nothing.
+    fn touch(&self) -> u64;
 }
 
 /// Flows a chunk holds. Chunks are never moved, so growing costs no copy of a million flows.
@@ -82,6 +85,24 @@ impl<F: Keyed> Table<F> {
         }
     }
 
+    /// The index's first slot for a hash. Asked for many hashes in a row, their cache misses overlap.
+    #[inline]
+    #[must_use]
+    pub fn glance(&self, hash: u32) -> u64 {
+        self.slots[hash as usize & (self.slots.len() - 1)]
+    }
+
+    /// Touches the flow that [`Table::glance`] saw, if its hash is the one sought.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self, hash: u32, glance: u64) -> u64 {
+        if glance != EMPTY && (glance >> 32) as u32 == hash {
+            self.get((glance as u32 - 1) as usize).touch()
+        } else {
+            0
+        }
+    }
+
     /// Adds a flow, the newest between its ends from now on; gives its number.
     pub fn insert(&mut self, hash: u32, flow: F) -> usize {
         let number = self.len();
@@ -147,6 +168,9 @@ mod tests {
     impl Keyed for Pair {
         fn ends(&self) -> (Endpoint, Endpoint) {
             (self.0, self.1)
+        }
+        fn touch(&self) -> u64 {
+            self.2.into()
         }
     }
 

@@ -211,7 +211,8 @@ impl Liveness {
         if let Some(rare) = &mut self.rare
             && !s.flags.rst()
         {
-            rare.deaths.retain(|d| d.basis != Basis::Inferred || d.detected_by != Some(from) || d.detected_at > Some(s.time));
+            rare.deaths
+                .retain(|d| d.basis != Basis::Inferred || d.detected_by != Some(from) || d.detected_at > Some(s.time));
         }
     }
 
