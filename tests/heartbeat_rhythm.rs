@@ -1,5 +1,6 @@
 //! Heartbeats found by rhythm alone, over a grid of flows made here: how many of the beats' flows are found, and how
-//! often something else is taken for a beat. Run with `--nocapture` to see the table.
+//! often something else is taken for a beat. Run with `--nocapture` to see the table, and with SHOW set to see each flow
+//! that was judged wrongly.
 
 use hbsniff::liveness::heartbeat::{Chunk, Heartbeats};
 use hbsniff::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};

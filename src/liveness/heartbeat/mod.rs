@@ -3,9 +3,9 @@
 //! Each side's bytes go first to the protocols' recognisers, then to the parser of the one that knew them; what it does
 //! not claim goes to the rhythm detector. Both record their beats as [`Track`]s.
 //!
-//! Memory: a [`Heartbeats`] is about 150 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
-//! 1 KiB for each heartbeat, and for a flow of many kinds of small messages what [`rhythm`] states. Make one at a flow's
-//! first payload. A flow of large segments has none of it once its opening has been looked at.
+//! Memory: a [`Heartbeats`] is under 200 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
+//! 1 to 2 KiB for each heartbeat, and for a flow of many kinds of small messages what `rhythm.rs` states. Make one at a
+//! flow's first payload. A flow of large segments has none of it once its opening has been looked at.
 
 mod content;
 mod gaps;
@@ -411,5 +411,23 @@ impl Seeking {
         self.excluded.iter().all(|&e| e)
             || self.pieces.len() >= OPENING_PIECES
             || self.bytes.0.iter().all(|b| b.len() >= OPENING_LIMIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_of_large_segments_keeps_nothing() {
+        let mut heartbeats = Heartbeats::new(Both([40_000, 9]), false);
+        let mut heard = Vec::new();
+        let bytes = [0xb7u8; 1448];
+        for n in 0..200 {
+            let chunk = Chunk { time: Time(n * MILLISECOND), frame: 1, from: Side::Server, bytes: &bytes, len: 1448 };
+            heartbeats.data(chunk, &mut heard);
+        }
+        assert!(heartbeats.seeking.is_none() && heartbeats.rhythm.is_none());
+        assert!(size_of::<Heartbeats>() < 200, "{}", size_of::<Heartbeats>());
     }
 }
