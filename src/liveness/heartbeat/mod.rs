@@ -122,9 +122,13 @@ struct Named {
 const MOST_HELD: usize = 8;
 
 impl Named {
-    /// Whether its beats come no faster than a heartbeat's.
+    /// Whether its beats come no faster than a heartbeat's. Of one-way beats several can be due at once while a session is set
+    /// up (BGP's KEEPALIVE also confirms the OPEN): there a single gap is enough.
     fn is_paced(&self) -> bool {
-        self.track.gaps.interval(Clock::Beat).is_some_and(|i| i.median >= SHORTEST_NAMED)
+        self.track.gaps.interval(Clock::Beat).is_some_and(|i| {
+            let gap = if self.track.mode == Mode::OneWay { i.max } else { i.median };
+            gap >= SHORTEST_NAMED
+        })
     }
 
     /// Tells a beat or a reply, now or once the pace is known.

@@ -93,4 +93,22 @@ mod tests {
         let got = signs_midstream(recognise, 40_000, &[(Server, &beat), (Server, &beat)]);
         assert_eq!(beats(&got).len(), 2);
     }
+
+    /// The KEEPALIVE that confirms the OPEN and two more come at once; the fourth is the first of the timer (RFC 4271 §8.2.2).
+    #[test]
+    fn keepalives_while_the_session_is_set_up_do_not_hide_the_beat() {
+        use crate::liveness::heartbeat::{Chunk, Heartbeats};
+        use crate::packet::Time;
+        use crate::summary::Both;
+
+        let (beat, mut heard) = (keepalive(), Vec::new());
+        let mut heartbeats = Heartbeats::new(Both([40_000, 179]), true);
+        for (frame, ms) in [0, 4, 8, 60_008].into_iter().enumerate() {
+            let time = Time(ms * 1_000_000);
+            let chunk = Chunk { time, frame: frame as u64, from: Client, bytes: &beat, len: 19 };
+            heartbeats.data(chunk, &mut heard);
+        }
+        let summaries = heartbeats.summaries(Time(60_009_000_000));
+        assert_eq!(summaries.iter().map(|s| (s.protocol, s.count)).collect::<Vec<_>>(), [(Some("bgp"), 4)]);
+    }
 }
