@@ -279,6 +279,11 @@ impl Watched {
         self.finished = true;
         self.live.settle(&self.conn, out);
         self.live.by_silence(&self.conn, now, true, out);
+        if self.live.known_heartbeats().is_some() {
+            let (until, mut heard) = (self.open_until(now), Vec::new());
+            self.live.heartbeats(&self.conn).advance(until, &mut heard);
+            Liveness::tell_heard(&mut heard, out);
+        }
         if !self.ended {
             self.ended = true;
             out.tell(now, None, None, EventKind::FlowEnd(self.end()));
@@ -299,12 +304,17 @@ impl Watched {
         }
     }
 
+    /// Until when beats were due: the flow's end, or the capture's while it is open.
+    fn open_until(&self, capture_end: Time) -> Time {
+        if self.end() == End::Open { capture_end } else { self.conn.last() }
+    }
+
     /// What is known of the flow, and what the verdicts need besides.
     #[must_use]
     pub fn summary(&self, capture_end: Time) -> (FlowSummary, Context) {
         let (c, end) = (&self.conn, self.end());
         let last = c.last();
-        let open_until = if end == End::Open { capture_end } else { last };
+        let open_until = self.open_until(capture_end);
         let sides = |f: &dyn Fn(Side) -> u64| Both([f(Side::Client), f(Side::Server)]);
         let traffic = |side: Side| Traffic {
             packets: u64::from(c.half[side].packets),

@@ -1,0 +1,270 @@
+//! The built program on interfaces of network namespaces: live, from a file and from a pipe it must say the same.
+//!
+//! Needs root, iproute2, nftables and tcpdump; without them the tests say so and pass.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, json};
+
+const CLIENT: &str = "192.0.2.1";
+const SERVER: &str = "192.0.2.2";
+
+/// Two namespaces and a cable between their eth0.
+struct Cable {
+    client: String,
+    server: String,
+}
+
+impl Cable {
+    /// `None`, with the reason on standard error, where namespaces cannot be had.
+    fn lay(name: &str) -> Option<Cable> {
+        let missing: Vec<_> = ["ip", "nft", "tcpdump"].into_iter().filter(|tool| !installed(tool)).collect();
+        let reason = if !rustix::process::geteuid().is_root() {
+            "needs root".to_string()
+        } else if !missing.is_empty() {
+            format!("needs {}", missing.join(", "))
+        } else {
+            let id = std::process::id();
+            let cable = Cable { client: format!("hbt-{name}-{id}-c"), server: format!("hbt-{name}-{id}-s") };
+            match cable.build() {
+                Ok(()) => return Some(cable),
+                Err(e) => format!("cannot make network namespaces: {e}"),
+            }
+        };
+        // Not eprintln!, which the test harness keeps to itself.
+        let _ = writeln!(io::stderr(), "live test {name} SKIPPED: {reason}");
+        None
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let (c, s) = (&self.client, &self.server);
+        for command in [
+            format!("netns add {c}"),
+            format!("netns add {s}"),
+            format!("link add eth0 netns {c} type veth peer name eth0 netns {s}"),
+            format!("-n {c} addr add {CLIENT}/24 dev eth0"),
+            format!("-n {s} addr add {SERVER}/24 dev eth0"),
+            format!("-n {c} link set lo up"),
+            format!("-n {c} link set eth0 up"),
+            format!("-n {s} link set eth0 up"),
+        ] {
+            run("ip", &command.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// From now on the server receives nothing.
+    fn cut(&self) {
+        let rules = "add table inet cut; add chain inet cut c { type filter hook input priority 0; policy drop; }";
+        run("ip", &["netns", "exec", &self.server, "nft", rules]).expect("nft cuts the cable");
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        for name in [&self.client, &self.server] {
+            let _ = run("ip", &["netns", "del", name]);
+        }
+    }
+}
+
+fn installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(tool).exists())
+}
+
+fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(args).output().map_err(|e| format!("{program}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{program} {}: {}", args.join(" "), said.trim())) }
+}
+
+/// Runs `action` in a thread that has entered the namespace; sockets made there stay in it.
+fn inside<T: Send>(namespace: &str, action: impl FnOnce() -> T + Send) -> T {
+    let place = File::open(Path::new("/run/netns").join(namespace)).expect("the namespace");
+    let enter = || {
+        move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+        action()
+    };
+    thread::scope(|scope| scope.spawn(enter).join().expect("the thread inside the namespace"))
+}
+
+/// A program that captures in a namespace.
+struct Sniffer(Child);
+
+impl Sniffer {
+    /// Starts it and waits until its packet socket is there.
+    fn start(namespace: &str, program: &str, args: &[&str]) -> Sniffer {
+        let before = packet_sockets(namespace);
+        let child = Command::new("ip")
+            .args(["netns", "exec", namespace, program])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("ip");
+        let sniffer = Sniffer(child);
+        for _ in 0..200 {
+            if packet_sockets(namespace) > before {
+                thread::sleep(Duration::from_millis(100)); // opened is not yet bound
+                return sniffer;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{program} {} opened no packet socket", args.join(" "));
+    }
+
+    /// Interrupts it and returns what it printed.
+    fn stop(mut self) -> String {
+        thread::sleep(Duration::from_millis(300));
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, Signal::INT).expect("SIGINT");
+        let mut text = String::new();
+        let mut out = self.0.stdout.take().expect("its standard output");
+        out.read_to_string(&mut text).expect("UTF-8");
+        let status = self.0.wait().expect("its end");
+        assert!(status.success(), "{status}");
+        text
+    }
+}
+
+impl Drop for Sniffer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn packet_sockets(namespace: &str) -> usize {
+    inside(namespace, || fs::read_to_string("/proc/thread-self/net/packet").expect("packet sockets").lines().count())
+}
+
+/// Keepalive probes that the namespace's kernel has sent.
+fn probes_sent(namespace: &str) -> u64 {
+    let text = inside(namespace, || fs::read_to_string("/proc/thread-self/net/netstat").expect("counters"));
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, figures) = (lines.next().expect("names"), lines.next().expect("figures"));
+    let (_, figure) =
+        names.split(' ').zip(figures.split(' ')).find(|(n, _)| *n == "TCPKeepAlive").expect("TCPKeepAlive");
+    figure.parse().expect("a number")
+}
+
+fn keepalive(socket: &TcpStream, idle: u64, interval: u64, count: u32) {
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(idle)).expect("TCP_KEEPIDLE");
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(interval)).expect("TCP_KEEPINTVL");
+    sockopt::set_tcp_keepcnt(socket, count).expect("TCP_KEEPCNT");
+    sockopt::set_socket_keepalive(socket, true).expect("SO_KEEPALIVE");
+}
+
+/// A connection with one exchange on it, client's end first.
+fn connect(client: &str, server: &str, address: &str) -> (TcpStream, TcpStream) {
+    let listener = inside(server, || TcpListener::bind((address, 0)).expect("a port"));
+    let to: SocketAddr = listener.local_addr().expect("its address");
+    let mut near = inside(client, || TcpStream::connect(to).expect("a connection"));
+    let (mut far, _) = listener.accept().expect("the other end");
+    near.write_all(b"hello").expect("sent");
+    far.read_exact(&mut [0; 5]).expect("received");
+    far.write_all(b"welcome").expect("sent");
+    near.read_exact(&mut [0; 7]).expect("received");
+    (near, far)
+}
+
+/// What must be the same however the packets came: all but times and names of sources.
+fn verdict(report: &Value) -> Value {
+    let flows = report["flows"].as_array().expect("flows").iter();
+    flows
+        .map(|f| {
+            let settings = |side: &str| {
+                let k = &f["keepalive"][side];
+                json!([k["probes"], k["answered"], k["idle_s"], k["interval_s"], k["count"]])
+            };
+            let deaths = f["deaths"].as_array().expect("deaths").iter();
+            let deaths: Vec<_> =
+                deaths.map(|d| json!([d["dead"], d["detected_by"], d["mechanism"], d["basis"]])).collect();
+            json!({"ends": [f["client"], f["server"]], "end": f["end"], "handshake": f["handshake"],
+                   "traffic": f["traffic"], "keepalive": [settings("client"), settings("server")],
+                   "heartbeats": f["heartbeats"].as_array().expect("heartbeats").len(), "deaths": deaths})
+        })
+        .collect()
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("one JSON document")
+}
+
+/// Runs `story` under a live analysis and under tcpdump; returns the live report, the live events and tcpdump's file.
+/// What the story returns is kept until all have stopped: a socket that is closed before still sends.
+fn record<T>(namespace: &str, device: &str, folder: &Path, story: impl FnOnce() -> T) -> (Value, Vec<Value>, PathBuf) {
+    let hbsniff = env!("CARGO_BIN_EXE_hbsniff");
+    let file = folder.join("capture.pcap");
+    let path = file.to_string_lossy();
+    let tcpdump = ["-i", device, "-U", "--immediate-mode", "-Z", "root", "-w", &path, "tcp"];
+    let sniffers = [
+        Sniffer::start(namespace, hbsniff, &["-i", device, "--json"]),
+        Sniffer::start(namespace, hbsniff, &["-i", device, "--events"]),
+        Sniffer::start(namespace, "tcpdump", &tcpdump),
+    ];
+    let _kept = story();
+    let [report, events, _] = sniffers.map(Sniffer::stop);
+    (parsed(&report), common::events(&events), file)
+}
+
+#[test]
+fn a_cut_cable_gives_the_same_verdict_live_from_a_file_and_from_a_pipe() {
+    let Some(cable) = Cable::lay("cut") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (live, events, file) = record(&cable.client, "eth0", folder.path(), || {
+        let (mut near, far) = connect(&cable.client, &cable.server, SERVER);
+        keepalive(&near, 1, 1, 2);
+        thread::sleep(Duration::from_millis(2500));
+        cable.cut();
+        let error = near.read(&mut [0; 1]).expect_err("the server is gone");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        far
+    });
+    let flow = &live["flows"][0];
+    assert_eq!(flow["deaths"][0]["mechanism"], "keepalive_timeout", "{live:#}");
+    assert_eq!(flow["deaths"][0]["detected_by"], "client");
+    assert_eq!(flow["keepalive"]["client"]["probes"], probes_sent(&cable.client));
+    assert_eq!(flow["keepalive"]["client"]["count"], 2);
+
+    assert_eq!(verdict(&common::report(&file)), verdict(&live), "the file");
+    let bytes = fs::read(&file).expect("tcpdump's file");
+    assert_eq!(verdict(&parsed(&common::stdout(&["--json", "-"], &bytes))), verdict(&live), "the pipe");
+
+    let count = |kind: &str| events.iter().filter(|e| e["event"] == kind).count();
+    assert_eq!(count("keepalive_probe") as u64, probes_sent(&cable.client), "live events");
+    assert_eq!(count("peer_dead"), 1, "live events");
+}
+
+#[test]
+fn loopback_does_not_count_twice() {
+    let Some(cable) = Cable::lay("lo") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (live, _, file) = record(&cable.client, "lo", folder.path(), || {
+        let (near, far) = connect(&cable.client, &cable.client, "127.0.0.1");
+        keepalive(&near, 1, 1, 2);
+        thread::sleep(Duration::from_millis(2500));
+        drop(near);
+        drop(far);
+    });
+    let flow = &live["flows"][0];
+    assert_eq!(flow["traffic"]["client"]["payload_bytes"], 5, "{live:#}");
+    assert_eq!(flow["traffic"]["client"]["retransmissions"], 0);
+    assert_eq!(flow["keepalive"]["client"]["probes"], probes_sent(&cable.client));
+    assert_eq!(verdict(&common::report(&file)), verdict(&live), "tcpdump sees each packet once");
+}
