@@ -374,8 +374,8 @@ pub struct Finding {
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,
-    /// A sentence with the figures and what to change.
-    pub message: String,
+    /// A sentence with the figures and what to change; borrowed where it has no figures.
+    pub message: Cow<'static, str>,
 }
 
 /// Everything the report tells of one flow.

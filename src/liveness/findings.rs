@@ -1,6 +1,7 @@
 //! What a person should know or change about a flow: few findings, each with its figures and its remedy, and none on a
 //! flow that is well.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::limits::{self, Limit};
@@ -159,8 +160,10 @@ pub fn of(flow: &FlowSummary, context: &Context) -> Vec<Finding> {
 struct Found(Vec<Finding>);
 
 impl Found {
-    fn add(&mut self, code: &'static str, severity: Severity, message: String) {
-        self.0.push(Finding { code, severity, message });
+    fn add(&mut self, code: &'static str, severity: Severity, message: impl Into<Cow<'static, str>>) {
+        // Most flows have one finding or none, and there may be a million of them.
+        self.0.reserve_exact(1);
+        self.0.push(Finding { code, severity, message: message.into() });
     }
 }
 
@@ -178,21 +181,26 @@ fn unwatched(flow: &FlowSummary, found: &mut Found) {
         return;
     }
     let blind = |side: Side| flow.exposure[side].noticed_by == NoticedBy::None;
-    let remedy = "turn on keepalive (SO_KEEPALIVE with TCP_KEEPIDLE, say, 60 s) or heartbeats that expect replies";
     match (blind(Side::Client), blind(Side::Server)) {
         (true, true) => {
-            let idle = duration(seconds(idle));
-            let message =
-                format!("Idle for up to {idle}, and neither side would learn of the other's death: {remedy}.");
+            let message = format!(
+                "Idle for up to {}, and neither side would learn of the other's death: turn on keepalive (SO_KEEPALIVE with \
+                 TCP_KEEPIDLE, say, 60 s) or heartbeats that expect replies.",
+                duration(seconds(idle))
+            );
             found.add(NO_LIVENESS, Severity::Warning, message);
         }
-        (client, server) if client || server => {
-            let dead = if client { Side::Client } else { Side::Server };
-            let message =
-                format!("If the {} died, the {} would never know: there, {remedy}.", dead.name(), dead.peer().name());
-            found.add(ONE_SIDED_LIVENESS, Severity::Warning, message);
-        }
-        _ => {}
+        (true, false) => found.add(
+            ONE_SIDED_LIVENESS,
+            Severity::Warning,
+            "If the client died, the server would never know: turn on keepalive or heartbeats on the server too.",
+        ),
+        (false, true) => found.add(
+            ONE_SIDED_LIVENESS,
+            Severity::Warning,
+            "If the server died, the client would never know: turn on keepalive or heartbeats on the client too.",
+        ),
+        (false, false) => {}
     }
 }
 
