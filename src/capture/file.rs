@@ -7,19 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{Format, Next, Tally};
+use super::format::{Format, Next, REACH, Tally};
+use super::netscreen::{self, NetScreen};
 use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng};
+use super::snoop::{self, Snoop};
 use super::stream::{self, Buffer, Bytes, Filled, Packing};
 use super::{CaptureError, Progress, Source};
 use crate::packet::{Frame, LinkType};
 
-/// Bytes that tell a format.
-const MAGIC: usize = 4;
+/// Bytes that tell a binary format, and at most what tells one that is text.
+const MAGIC: usize = 16;
+const TEXT_MAGIC: usize = 4096;
+/// Damaged places in a file that are passed over; a file with more of them is no capture any more.
+const MAX_GAPS: u32 = 1000;
+/// Bytes that are searched for a good record after damage.
+const MAX_SEARCH: u64 = 256 * 1024 * 1024;
+/// Bytes that are searched at once.
+const SEARCH_WINDOW: usize = 2 * REACH;
+/// What can be read, for those who came with something else.
+const READ: &str = "pcap, pcapng, snoop and ScreenOS text dumps are read, also packed by gzip or zstd";
 /// Warnings that are kept; a run over thousands of damaged files need not print them all.
 const MAX_WARNINGS: usize = 100;
 
-/// Reads pcap and pcapng files, plain or packed by gzip or zstd, one after another.
+/// Reads capture files, plain or packed by gzip or zstd, one after another.
 pub struct Files {
     pending: VecDeque<PathBuf>,
     current: Option<Input>,
@@ -39,8 +50,12 @@ struct Input {
     bytes: Bytes,
     packing: Option<Packing>,
     format: Option<Box<dyn Format + Send>>,
-    /// Bytes still to be passed over.
-    skip: u64,
+    /// Damage after which a good record is being sought.
+    damage: Option<Damage>,
+    /// Damaged places passed over so far.
+    gaps: u32,
+    /// What is to be told of the last one.
+    gap: Option<String>,
     /// The frame number before its first.
     first: u64,
 }
@@ -50,7 +65,17 @@ enum Trouble {
     /// It is no capture at all.
     Foreign(String),
     /// It was one up to here.
-    Damaged(String),
+    Damaged(Damage),
+}
+
+/// A place from where a file cannot be understood.
+struct Damage {
+    /// Why, in a phrase.
+    what: String,
+    /// Where, in the unpacked stream.
+    at: u64,
+    /// Where the search for a good record began.
+    search: u64,
 }
 
 impl Files {
@@ -92,7 +117,16 @@ impl Files {
         let name = name_of(&path);
         let bytes = stream::open(&path, self.read.clone()).map_err(|source| cannot(&path, source))?;
         self.buffer.restart();
-        self.current = Some(Input { name, bytes, packing: None, format: None, skip: 0, first: self.tally.frames });
+        self.current = Some(Input {
+            name,
+            bytes,
+            packing: None,
+            format: None,
+            damage: None,
+            gaps: 0,
+            gap: None,
+            first: self.tally.frames,
+        });
         Ok(true)
     }
 
@@ -108,19 +142,16 @@ impl Files {
         match trouble {
             None => Ok(()),
             Some(Trouble::Foreign(what)) => Err(CaptureError::Unusable(format!("{}: {what}", input.name))),
-            Some(Trouble::Damaged(what)) => {
-                let at = self.buffer.offset();
-                let unpacked = if input.packing.is_some() { " of the unpacked stream" } else { "" };
-                let frames = self.tally.frames - input.first;
-                let after = match (frames, self.tally.frames) {
-                    (0, _) => "before its first packet".to_owned(),
-                    (_, last) => format!("after frame {last}"),
-                };
-                let what = format!("{}: {what}, at byte {at}{unpacked}, {after}", input.name);
-                if self.tally.frames == 0 && self.pending.is_empty() {
+            Some(Trouble::Damaged(damage)) => {
+                let what = format!("{}: {}", input.name, input.place(&damage, &self.tally));
+                if input.format.is_none() {
                     return Err(CaptureError::Unusable(format!("{what}: nothing can be read")));
                 }
-                self.warn(format!("{what}; what was read before it is analysed."));
+                let rest = match self.tally.frames - input.first {
+                    0 => "no packet could be read",
+                    _ => "what was read before it is analysed",
+                };
+                self.warn(format!("{what}; {rest}."));
                 Ok(())
             }
         }
@@ -138,6 +169,10 @@ impl Source for Files {
             };
             let before = self.tally.frames;
             let filled = input.step(&mut self.buffer, &mut self.tally, sink);
+            if let Some(gap) = input.gap.take() {
+                let name = input.name.clone();
+                self.warn(format!("{name}: {gap}."));
+            }
             match filled {
                 Ok(Filled::End) => self.close(None)?,
                 Ok(Filled::Waiting) => return Ok(Progress::More),
@@ -183,33 +218,34 @@ impl Input {
         tally: &mut Tally,
         sink: &mut dyn FnMut(&[Frame<'_>]),
     ) -> Result<Filled, Trouble> {
-        let mut want = MAGIC;
-        if let Some(format) = &mut self.format {
-            let available = buffer.data().len() as u64;
-            let skipped = self.skip.min(available);
-            buffer.consume(skipped as usize);
-            self.skip -= skipped;
-            want = 1;
-            if self.skip == 0 {
-                let walked = format.walk(buffer.data(), tally, sink);
-                buffer.consume(walked.used);
-                match walked.next {
-                    Next::Fill(n) => want = n,
-                    Next::Skip(n) => self.skip = n,
-                    Next::Damaged(what) => return Err(Trouble::Damaged(format!("damaged: {what}"))),
+        let want;
+        if self.damage.is_some() {
+            if buffer.data().len() >= SEARCH_WINDOW && self.search(buffer, tally, false)? {
+                return Ok(Filled::Some);
+            }
+            want = SEARCH_WINDOW;
+        } else if let Some(format) = &mut self.format {
+            let walked = format.walk(buffer.data(), tally, sink);
+            match walked.next {
+                Next::Fill(n) => {
+                    buffer.consume(walked.used);
+                    want = n;
                 }
-                if self.skip > 0 {
+                Next::Damaged { what, search } => {
+                    let at = buffer.offset() + walked.used as u64;
+                    buffer.consume(search);
+                    self.damage = Some(Damage { what: format!("damaged: {what}"), at, search: buffer.offset() });
                     return Ok(Filled::Some);
                 }
             }
-        } else if buffer.data().len() >= MAGIC {
-            want = self.recognise(buffer, tally)?;
+        } else {
+            want = self.recognise(buffer, tally, false)?;
             if want == 0 {
                 return Ok(Filled::Some);
             }
         }
         match buffer.fill(&mut self.bytes, want) {
-            Ok(Filled::End) => self.ended(buffer, want),
+            Ok(Filled::End) => self.ended(buffer, want, tally, sink),
             Ok(filled) => Ok(filled),
             Err(e) => {
                 let what = match self.packing {
@@ -219,33 +255,87 @@ impl Input {
                     Some(p) => format!("its {} data is damaged ({e})", p.name()),
                     None => format!("reading failed ({e})"),
                 };
-                Err(Trouble::Damaged(what))
+                let at = buffer.offset();
+                Err(Trouble::Damaged(Damage { what, at, search: at }))
             }
         }
     }
 
     /// Chooses the format by the first bytes; returns how many it needs in all, or 0 if it can go on.
-    fn recognise(&mut self, buffer: &mut Buffer, tally: &mut Tally) -> Result<usize, Trouble> {
+    fn recognise(&mut self, buffer: &mut Buffer, tally: &mut Tally, ended: bool) -> Result<usize, Trouble> {
         let head = buffer.data();
-        if pcap::is_pcap(head) {
-            if head.len() < pcap::FILE_HEADER {
-                return Ok(pcap::FILE_HEADER);
-            }
-            let format = Pcap::new(&head[..pcap::FILE_HEADER]).map_err(Trouble::Foreign)?;
-            tally.link_type(format.link_type());
-            buffer.consume(pcap::FILE_HEADER);
-            self.format = Some(Box::new(format));
-        } else if pcapng::is_pcapng(head) {
-            self.format = Some(Box::new(Pcapng::default()));
-        } else if let (Some(packing), None) = (Packing::of(head), self.packing) {
+        if let (Some(packing), None) = (Packing::of(head), self.packing) {
             let head = buffer.restart();
             let rest = std::mem::replace(&mut self.bytes, Box::new(io::empty()));
             self.bytes = packing.unpack(head, rest).map_err(|e| Trouble::Foreign(e.to_string()))?;
             self.packing = Some(packing);
-        } else {
-            return Err(Trouble::Foreign(self.foreign(head)));
+            return Ok(0);
         }
+        let header = if pcap::is_pcap(head) {
+            pcap::FILE_HEADER
+        } else if snoop::is_snoop(head) {
+            snoop::FILE_HEADER
+        } else if pcapng::is_pcapng(head) || netscreen::is_netscreen(head) {
+            0
+        } else if ended || head.len() >= TEXT_MAGIC {
+            return Err(Trouble::Foreign(self.foreign(head)));
+        } else {
+            let text = head.len() < MAGIC || stream::looks_like_text(head);
+            return if text { Ok(TEXT_MAGIC) } else { Err(Trouble::Foreign(self.foreign(head))) };
+        };
+        if head.len() < header {
+            return Ok(header);
+        }
+        let format: Box<dyn Format + Send> = if pcap::is_pcap(head) {
+            let format = Pcap::new(&head[..header]).map_err(Trouble::Foreign)?;
+            tally.link_type(format.link_type());
+            Box::new(format)
+        } else if snoop::is_snoop(head) {
+            let format = Snoop::new(&head[..header]).map_err(Trouble::Foreign)?;
+            tally.link_type(format.link_type());
+            Box::new(format)
+        } else if pcapng::is_pcapng(head) {
+            Box::new(Pcapng::default())
+        } else {
+            Box::new(NetScreen::default())
+        };
+        buffer.consume(header);
+        self.format = Some(format);
         Ok(0)
+    }
+
+    /// Seeks the next good record after damage; whether it was found.
+    fn search(&mut self, buffer: &mut Buffer, tally: &Tally, ended: bool) -> Result<bool, Trouble> {
+        let (Some(format), Some(damage)) = (&self.format, &self.damage) else { return Ok(false) };
+        let last = (tally.frames > self.first).then_some(tally.last);
+        let data = buffer.data();
+        let found = if self.gaps < MAX_GAPS { format.resume(data, ended, last) } else { None };
+        buffer.consume(found.unwrap_or(if ended { data.len() } else { data.len().saturating_sub(REACH) }));
+        if found.is_some() {
+            let skipped = match buffer.offset().saturating_sub(damage.at) {
+                1 => "1 byte was skipped".to_owned(),
+                n => format!("{n} bytes were skipped"),
+            };
+            self.gap = Some(format!("{}; {skipped}", self.place(damage, tally)));
+            self.damage = None;
+            self.gaps += 1;
+            return Ok(true);
+        }
+        let given_up = ended || self.gaps >= MAX_GAPS || buffer.offset() - damage.search > MAX_SEARCH;
+        match self.damage.take_if(|_| given_up) {
+            Some(damage) => Err(Trouble::Damaged(damage)),
+            None => Ok(false),
+        }
+    }
+
+    /// Tells what is wrong, and where, in bytes and in frames.
+    fn place(&self, damage: &Damage, tally: &Tally) -> String {
+        let unpacked = if self.packing.is_some() { " of the unpacked stream" } else { "" };
+        let after = match tally.frames - self.first {
+            0 => "before its first packet".to_owned(),
+            _ => format!("after frame {}", tally.frames),
+        };
+        format!("{}, at byte {}{unpacked}, {after}", damage.what, damage.at)
     }
 
     fn foreign(&self, head: &[u8]) -> String {
@@ -254,27 +344,43 @@ impl Input {
             None => String::new(),
         };
         let looks = stream::describe(head);
-        format!("not a capture: {inside}{looks} (pcap and pcapng are read, also packed by gzip or zstd)")
+        format!("not a capture: {inside}{looks} ({READ})")
     }
 
     /// The stream ended where `want` bytes were wanted: is that a place to end?
-    fn ended(&self, buffer: &Buffer, want: usize) -> Result<Filled, Trouble> {
+    fn ended(
+        &mut self,
+        buffer: &mut Buffer,
+        want: usize,
+        tally: &mut Tally,
+        sink: &mut dyn FnMut(&[Frame<'_>]),
+    ) -> Result<Filled, Trouble> {
         let left = buffer.data();
-        match &self.format {
-            Some(_) if left.is_empty() && self.skip == 0 => Ok(Filled::End),
-            Some(_) if self.skip > 0 => Err(Trouble::Damaged(format!("cut short: {} bytes are missing", self.skip))),
-            Some(_) => {
-                Err(Trouble::Damaged(format!("cut short: the last record has {} of {} bytes", left.len(), want)))
+        if let Some(format) = &mut self.format {
+            if self.damage.is_none() {
+                if format.finish(left, tally, sink) {
+                    return Ok(Filled::End);
+                }
+                let (at, len) = (buffer.offset(), left.len());
+                buffer.consume(1);
+                let what = format!("cut short: the last record has {len} of {want} bytes");
+                self.damage = Some(Damage { what, at, search: at });
             }
-            None if left.is_empty() && self.packing.is_none() => Err(Trouble::Foreign("the file is empty".to_owned())),
-            None if left.is_empty() => Err(Trouble::Foreign("nothing is packed in it".to_owned())),
-            None if pcap::is_pcap(left) => Err(Trouble::Foreign(format!(
-                "cut short: {} bytes of a pcap file's header of {}",
-                left.len(),
-                pcap::FILE_HEADER
-            ))),
-            None => Err(Trouble::Foreign(self.foreign(left))),
+            // What seems to miss its end may be a record that claims too much.
+            self.search(buffer, tally, true)?;
+            return Ok(Filled::Some);
         }
+        let what = if left.is_empty() && self.packing.is_none() {
+            "the file is empty".to_owned()
+        } else if left.is_empty() {
+            "nothing is packed in it".to_owned()
+        } else if pcap::is_pcap(left) && left.len() < pcap::FILE_HEADER {
+            format!("cut short: {} bytes of a pcap file's header of {}", left.len(), pcap::FILE_HEADER)
+        } else {
+            self.recognise(buffer, tally, true)?;
+            return Ok(Filled::Some);
+        };
+        Err(Trouble::Foreign(what))
     }
 }
 
@@ -287,19 +393,21 @@ fn probe(path: &Path) -> Result<Option<u64>, CaptureError> {
     if !kind.is_file() {
         return Ok(None);
     }
-    let mut head = Vec::with_capacity(512);
+    let mut head = Vec::with_capacity(TEXT_MAGIC);
     let file = fs::File::open(path).map_err(|source| cannot(path, source))?;
-    file.take(512).read_to_end(&mut head).map_err(|source| cannot(path, source))?;
+    file.take(TEXT_MAGIC as u64).read_to_end(&mut head).map_err(|source| cannot(path, source))?;
     if head.is_empty() {
         return Err(CaptureError::Unusable(format!("{}: the file is empty", name_of(path))));
     }
-    let known = pcap::is_pcap(&head) || pcapng::is_pcapng(&head) || Packing::of(&head).is_some();
+    let known = pcap::is_pcap(&head)
+        || pcapng::is_pcapng(&head)
+        || snoop::is_snoop(&head)
+        || netscreen::is_netscreen(&head)
+        || Packing::of(&head).is_some();
     if !known {
         let looks = stream::describe(&head);
         let name = name_of(path);
-        return Err(CaptureError::Unusable(format!(
-            "{name}: not a capture: {looks} (pcap and pcapng are read, also packed by gzip or zstd)"
-        )));
+        return Err(CaptureError::Unusable(format!("{name}: not a capture: {looks} ({READ})")));
     }
     Ok(Some(kind.len()))
 }
@@ -316,8 +424,10 @@ fn cannot(path: &Path, source: io::Error) -> CaptureError {
 mod tests {
     use std::io::Write as _;
 
+    use super::super::netscreen::tests::DUMP;
     use super::super::pcap::tests::file as pcap_file;
     use super::super::pcapng::tests::Builder;
+    use super::super::snoop::tests::file as snoop_file;
     use super::*;
 
     fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
@@ -434,7 +544,7 @@ mod tests {
             ("zip", &gzip(b"{\"json\": true}"), "unpacked by gzip, it looks like JSON"),
             ("zipped nothing", &gzip(b""), "nothing is packed"),
             ("short", &small_pcap()[..20], "20 bytes of a pcap file's header of 24"),
-            ("first record cut", &small_pcap()[..30], "nothing can be read"),
+            ("cut gzip", &gzip(&small_pcap())[..15], "its gzip data is cut short"),
         ] {
             let path = write(&dir, name, bytes);
             let error = read(vec![path.clone()]).unwrap_err();
@@ -447,14 +557,147 @@ mod tests {
         assert!(matches!(reader, Err(CaptureError::Io { .. })));
     }
 
+    /// Twelve packets of different lengths, the times a second apart.
+    fn packets() -> Vec<Vec<u8>> {
+        (0..12u8).map(|i| vec![0x40 + i; 20 + 3 * usize::from(i)]).collect()
+    }
+
+    /// The same packets in each format that has records, with the places where records begin.
+    fn with_records() -> Vec<(&'static str, Vec<u8>, Vec<usize>)> {
+        let packets = packets();
+        let timed: Vec<_> = packets.iter().zip(1_700_000_000..).map(|(p, t)| (t, 500_000, &p[..])).collect();
+        let places = |first: usize, len: &dyn Fn(usize) -> usize| -> Vec<usize> {
+            let after = packets.iter().scan(first, |at, p| {
+                *at += len(p.len());
+                Some(*at)
+            });
+            std::iter::once(first).chain(after).collect()
+        };
+        let mut ng = Builder::new(false);
+        ng.interface(1, 0, None, None);
+        let mut ng_places = vec![ng.bytes.len()];
+        for (seconds, micros, packet) in &timed {
+            ng.enhanced(0, u64::from(*seconds) * 1_000_000 + u64::from(*micros), packet);
+            ng_places.push(ng.bytes.len());
+        }
+        vec![
+            ("pcap", pcap_file(false, false, false, 65535, &timed), places(24, &|n| 16 + n)),
+            ("big-endian", pcap_file(true, true, false, 65535, &timed), places(24, &|n| 16 + n)),
+            ("modified", pcap_file(false, false, true, 65535, &timed), places(24, &|n| 24 + n)),
+            ("snoop", snoop_file(4, &timed), places(16, &|n| 24 + n.next_multiple_of(4))),
+            ("pcapng", ng.bytes, ng_places),
+        ]
+    }
+
+    /// Which of [`packets`] were read, by their first byte and whole length.
+    fn whole(seen: &Seen) -> Vec<usize> {
+        let all = packets();
+        seen.iter().filter_map(|(_, data)| all.iter().position(|p| p == data)).collect()
+    }
+
+    #[test]
+    fn garbage_between_records_is_skipped_and_all_packets_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let noise: Vec<u8> = (0..1000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 | 0x80).collect();
+        for (name, bytes, places) in with_records() {
+            for garbage in [&noise[..], &noise[..1], &noise[..37], &[0; 200], &[0xff; 5000]] {
+                let mut bytes = bytes.clone();
+                bytes.splice(places[5]..places[5], garbage.iter().copied());
+                let (seen, warnings) = read(vec![write(&dir, name, &bytes)]).unwrap();
+                assert_eq!(whole(&seen), (0..12).collect::<Vec<_>>(), "{name}, {} bytes: {warnings:?}", garbage.len());
+                assert!(!warnings.is_empty() && warnings.iter().all(|w| w.contains("skipped")), "{warnings:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_lies_about_its_length_loses_itself_only() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes, places) in with_records() {
+            let at = match name {
+                "pcap" | "big-endian" | "modified" => places[4] + 8,
+                "snoop" => places[4] + 8,
+                _ => places[4] + 4,
+            };
+            for (i, value) in [(0, 0xff), (1, 0x7f), (2, 0x7f), (3, 0x60), (3, 1), (0, 0x60), (0, 1)] {
+                let mut bytes = bytes.clone();
+                bytes[at + i] = value;
+                let (seen, warnings) = read(vec![write(&dir, name, &bytes)]).unwrap();
+                let mut read = whole(&seen);
+                read.retain(|&n| n != 4);
+                assert_eq!(read, [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11], "{name}, byte {i} is {value:#x}: {warnings:?}");
+                assert!(!warnings.is_empty(), "{name}, byte {i} is {value:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_damaged_byte_costs_little() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes, places) in with_records() {
+            for at in places[3]..places[6] {
+                for value in [0xff, bytes[at] ^ 1] {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = value;
+                    let (seen, warnings) = read(vec![write(&dir, name, &bytes)]).unwrap();
+                    let read = whole(&seen);
+                    assert!(
+                        read.len() >= 11 && read.is_sorted(),
+                        "{name}, byte {at} is {value:#x}: {read:?} {warnings:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_good_after_damage_ends_the_search() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, mut bytes, places) in with_records() {
+            bytes.truncate(places[3]);
+            bytes.extend(std::iter::repeat_n(0xff, 3 * SEARCH_WINDOW));
+            let (seen, warnings) = read(vec![write(&dir, name, &bytes)]).unwrap();
+            assert_eq!((seen.len(), warnings.len()), (3, 1), "{name} {warnings:?}");
+            assert!(warnings[0].contains(&format!("at byte {}, after frame 3", places[3])), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn damaged_places_are_counted_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ng = Builder::new(false);
+        ng.interface(1, 0, None, None);
+        for i in 0..MAX_GAPS + 10 {
+            ng.enhanced(0, u64::from(i), b"packet");
+            ng.bytes.push(0xff);
+        }
+        let (seen, warnings) = read(vec![write(&dir, "gaps", &ng.bytes)]).unwrap();
+        assert_eq!(seen.len(), MAX_GAPS as usize + 1);
+        assert_eq!(warnings.len(), MAX_WARNINGS + 1);
+    }
+
+    #[test]
+    fn text_dumps_and_snoop_files_are_told_by_their_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let (seen, warnings) = read(vec![
+            write(&dir, "screenos.txt", DUMP.as_bytes()),
+            write(&dir, "screenos.txt.gz", &gzip(DUMP.as_bytes())),
+            write(&dir, "solaris.snoop", &snoop_file(4, &[(1, 0, b"packet")])),
+        ])
+        .unwrap();
+        assert_eq!(seen.len(), 9);
+        assert_eq!((&seen[8], warnings), (&(9, b"packet".to_vec()), vec![]));
+    }
+
     #[test]
     fn damage_in_one_of_several_files_is_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let mut bad = small_pcap();
+        bad.truncate(24 + 16 + 3);
         bad[24 + 11] = 0xff;
         let paths = vec![write(&dir, "bad", &bad), write(&dir, "good", &small_pcap())];
         let (seen, warnings) = read(paths).unwrap();
         assert_eq!(seen.len(), 3);
-        assert!(warnings[0].contains("before its first packet"), "{warnings:?}");
+        assert!(warnings[0].contains("before its first packet; no packet could be read"), "{warnings:?}");
     }
 }

@@ -1,6 +1,16 @@
 //! What the file formats have in common: bytes in, frames out, and what is needed to go on.
 
-use crate::packet::{Frame, LinkType, Time};
+use crate::packet::{Frame, LinkType, Nanos, SECOND, Time};
+
+/// The longest record that a search for the next good one believes in: libpcap's MAXIMUM_SNAPLEN.
+pub(super) const BELIEVED_RECORD: usize = 256 * 1024;
+/// Bytes after a place that [`Format::resume`] may look at to judge it: what [`CHAIN`] headers and the bodies between
+/// them span at most.
+pub(super) const REACH: usize = 2 * BELIEVED_RECORD + 1024;
+/// Record headers in a row that are no accident.
+const CHAIN: usize = 3;
+/// Records that follow each other are hardly farther apart.
+const NEAR: Nanos = 24 * 3600 * SECOND;
 
 /// Kinds of link that are remembered for the report; a sane capture has one or two.
 const MAX_LINK_TYPES: usize = 64;
@@ -30,6 +40,16 @@ pub(super) trait Format {
     /// Gives every frame that `data` holds whole, several at a time where that is cheap.
     fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked;
 
+    /// The stream has ended after `rest`, which the last walk left: gives frames that only waited for this. Whether it
+    /// is a good place to end.
+    fn finish(&mut self, rest: &[u8], _tally: &mut Tally, _sink: &mut dyn FnMut(&[Frame<'_>])) -> bool {
+        rest.is_empty()
+    }
+
+    /// Where in `data`, after damage, a good record begins; looks only at places that have [`REACH`] bytes behind them,
+    /// or at all if the stream has `ended` after `data`. `last` is the time of the last frame, if there was one.
+    fn resume(&self, data: &[u8], ended: bool, last: Option<Time>) -> Option<usize>;
+
     /// Packets lost before they could be written, where the file tells.
     fn dropped(&self) -> Option<u64> {
         None
@@ -55,8 +75,52 @@ pub(super) struct Walked {
 pub(super) enum Next {
     /// So many bytes in all.
     Fill(usize),
-    /// To be past so many bytes, which need not be kept.
-    Skip(u64),
-    /// Nothing helps: the rest cannot be understood, for this reason.
-    Damaged(String),
+    /// What follows is no record; one may follow it.
+    Damaged {
+        /// Why, in a phrase.
+        what: String,
+        /// Where in the data a search for the next record must begin: inside the record before, whose length may be
+        /// what is wrong, or past the first damaged byte.
+        search: usize,
+    },
+}
+
+/// How many places in `data` have [`REACH`] bytes behind them, or all if the stream has ended there.
+pub(super) fn places(data: &[u8], ended: bool) -> usize {
+    if ended { data.len() } else { data.len().saturating_sub(REACH) }
+}
+
+/// The first of the first `places` in `data` from where records follow each other: [`CHAIN`] headers at the places where the records
+/// before them end and at times near each other, or fewer, near `last`, if they lead right to the end.
+///
+/// `record` gives a record's length and time if `data` begins with a header that can be believed; it may claim
+/// [`BELIEVED_RECORD`] bytes and a header at most.
+pub(super) fn chain(
+    data: &[u8],
+    places: usize,
+    ended: bool,
+    last: Option<Time>,
+    record: impl Fn(&[u8]) -> Option<(usize, Time)>,
+) -> Option<usize> {
+    (0..places.min(data.len())).find(|&start| {
+        let (mut at, mut before) = (start, None);
+        for _ in 0..CHAIN {
+            let Some((len, time)) = data.get(at..).and_then(&record) else { return false };
+            if before.is_some_and(|t| !near(t, time)) {
+                return false;
+            }
+            before = Some(time);
+            at += len;
+            if ended && at == data.len() {
+                return last.is_some_and(|t| near(t, time));
+            }
+        }
+        true
+    })
+}
+
+/// Whether two times, in whatever order, may be those of records that follow each other.
+#[inline]
+pub(super) fn near(a: Time, b: Time) -> bool {
+    a.since(b).saturating_abs() <= NEAR
 }

@@ -6,10 +6,12 @@ mod interfaces;
 #[cfg(feature = "libpcap")]
 mod libpcap;
 mod link_type;
+mod netscreen;
 mod pcap;
 mod pcapng;
 #[cfg(all(target_os = "linux", not(feature = "libpcap")))]
 mod raw;
+mod snoop;
 mod stream;
 
 pub use file::Files;

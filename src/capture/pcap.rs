@@ -4,16 +4,18 @@
 
 use pcap_parser::{PcapHeader, parse_pcap_header};
 
-use super::format::{Format, Next, Tally, Walked};
+use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, chain, near, places};
 use crate::packet::{Frame, LinkType, SECOND, Time};
 
 /// Length of the file header.
 pub(super) const FILE_HEADER: usize = 24;
 /// The longest record that libpcap writes for any common link type (its MAXIMUM_SNAPLEN): a longer one means damage,
 /// unless the file's own snaplen allows it.
-const USUAL_RECORD: u32 = 256 * 1024;
+const USUAL_RECORD: u32 = BELIEVED_RECORD as u32;
 /// The longest record that is read at all.
 pub(super) const LONGEST_RECORD: u32 = 16 * 1024 * 1024;
+/// Unusual records of a file that are looked at closely; with more of them they are what is usual there.
+const MAX_DOUBTS: u32 = 1000;
 
 /// Frames given at a time: enough that the analyzer can fetch what they need from memory side by side.
 const BATCH: usize = 32;
@@ -39,7 +41,11 @@ pub(super) struct Pcap {
     /// 16, or 24 in the format modified by Alexey Kuznetzov, which adds interface, protocol and packet type.
     record_header: usize,
     link: LinkType,
+    /// What the header says is the longest packet kept; 0 if it says nothing.
+    snaplen: u32,
     longest: u32,
+    /// Unusual records looked at closely so far.
+    doubts: u32,
 }
 
 impl Pcap {
@@ -66,13 +72,50 @@ impl Pcap {
             record_header: if header.is_modified_format() || modified_big { 24 } else { 16 },
             // The upper half holds flags and the length of the frame check sequence.
             link: LinkType(header.network.0 as u16),
+            snaplen: header.snaplen,
             longest: header.snaplen.clamp(USUAL_RECORD, LONGEST_RECORD),
+            doubts: 0,
         })
     }
 
     /// Its only link type.
     pub(super) fn link_type(&self) -> LinkType {
         self.link
+    }
+
+    /// One of the four numbers that every record begins with.
+    #[inline(always)]
+    fn field(&self, head: &[u8; 16], i: usize) -> u32 {
+        let bytes = [head[i], head[i + 1], head[i + 2], head[i + 3]];
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    #[inline(always)]
+    fn time(&self, head: &[u8; 16]) -> Time {
+        Time(i64::from(self.field(head, 0)) * SECOND + i64::from(self.field(head, 4)) * self.unit)
+    }
+
+    /// Length and time of a record that begins as a usual one does; much stricter than what is read when all is well.
+    #[inline]
+    fn believable(&self, head: &[u8; 16]) -> Option<(usize, Time)> {
+        let (captured, wire_len) = (self.field(head, 8), self.field(head, 12));
+        let most = if self.snaplen == 0 { BELIEVED_RECORD as u32 } else { self.snaplen.min(BELIEVED_RECORD as u32) };
+        let fraction = i64::from(self.field(head, 4)) * self.unit;
+        let believed = (1..=most).contains(&captured)
+            && (captured..=self.longest.max(captured)).contains(&wire_len)
+            && fraction < SECOND;
+        believed.then(|| (self.record_header + captured as usize, self.time(head)))
+    }
+
+    /// Whether good records follow each other from inside a doubtful one, or from inside the one before, which led to
+    /// it: one of the two lies about its length.
+    #[cold]
+    fn contradicted(&mut self, data: &[u8], from: usize, end: usize) -> bool {
+        self.doubts += 1;
+        self.doubts <= MAX_DOUBTS
+            && data.get(from..).is_some_and(|data| {
+                chain(data, end - from, false, None, |data| self.believable(data.first_chunk()?)).is_some()
+            })
     }
 }
 
@@ -82,20 +125,27 @@ impl Format for Pcap {
         let none = Frame { time: Time(0), number: 0, link: self.link, interface: 0, wire_len: 0, data: &[] };
         let mut batch = [none; BATCH];
         let mut filled = 0;
+        // Where a search for a good record begins if the next one is damaged.
+        let mut search = 1;
         let next = loop {
             let rest = &data[used..];
             let Some((head, _)) = rest.split_first_chunk::<16>() else { break Next::Fill(self.record_header) };
-            let field = |i: usize| {
-                let bytes = [head[i], head[i + 1], head[i + 2], head[i + 3]];
-                if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-            };
-            let captured = field(8);
+            let captured = self.field(head, 8);
             if captured > self.longest {
-                break Next::Damaged(format!("a record claims {captured} bytes"));
+                break Next::Damaged { what: format!("a record claims {captured} bytes"), search };
             }
             let end = self.record_header + captured as usize;
+            let time = self.time(head);
+            let usual = self.believable(head).is_some() && (used == 0 || near(tally.last, time));
+            if !usual && self.contradicted(data, search, used + end) {
+                break Next::Damaged { what: "a record's header is contradicted by what follows".to_owned(), search };
+            }
             let Some(packet) = rest.get(self.record_header..end) else { break Next::Fill(end) };
-            let time = Time(i64::from(field(0)) * SECOND + i64::from(field(4)) * self.unit);
+            let wire_len = self.field(head, 12);
+            // A file whose end was allocated but never written holds zeros, which would be packets of no length.
+            if captured == 0 && *head == [0; 16] {
+                break Next::Damaged { what: "a record's header is all zeros".to_owned(), search };
+            }
             tally.frames += 1;
             tally.last = time;
             batch[filled] = Frame {
@@ -103,7 +153,7 @@ impl Format for Pcap {
                 number: tally.frames,
                 link: self.link,
                 interface: 0,
-                wire_len: field(12).max(captured),
+                wire_len: wire_len.max(captured),
                 data: packet,
             };
             filled += 1;
@@ -111,12 +161,17 @@ impl Format for Pcap {
                 sink(&batch);
                 filled = 0;
             }
+            search = used + self.record_header;
             used += end;
         };
         if filled > 0 {
             sink(&batch[..filled]);
         }
         Walked { used, next }
+    }
+
+    fn resume(&self, data: &[u8], ended: bool, last: Option<Time>) -> Option<usize> {
+        chain(data, places(data, ended), ended, last, |data| self.believable(data.first_chunk()?))
     }
 }
 
@@ -198,7 +253,7 @@ pub(super) mod tests {
         let (seen, walked) = all(&bytes);
         assert_eq!(seen.len(), 1);
         assert_eq!(walked.used, 18);
-        assert!(matches!(walked.next, Next::Damaged(_)));
+        assert!(matches!(walked.next, Next::Damaged { search: 16, .. }));
     }
 
     #[test]

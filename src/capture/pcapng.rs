@@ -5,7 +5,7 @@ use pcap_parser::pcapng::{
     parse_interfacestatisticsblock_be, parse_interfacestatisticsblock_le,
 };
 
-use super::format::{Format, Next, Tally, Walked};
+use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, places};
 use super::pcap::LONGEST_RECORD;
 use crate::packet::{Frame, LinkType, Nanos, SECOND, Time};
 
@@ -17,9 +17,14 @@ const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+/// Name resolution, the systemd journal's entries, decryption secrets and custom blocks: of no interest.
+const OTHERS: [u32; 5] = [4, 9, 10, 0x0bad, 0x4000_0bad];
 
 /// Interfaces of a section that are remembered; packets of later ones are skipped and counted.
 const MAX_INTERFACES: usize = 65_536;
+
+/// Microseconds, if_tsresol's value where the option is missing.
+const DEFAULT_RESOLUTION: u8 = 6;
 
 /// Block type, length, byte-order magic: what is needed before a section's byte order is known.
 pub(super) const SECTION_HEAD: usize = 12;
@@ -90,15 +95,63 @@ pub(super) struct Pcapng {
     timeless: u64,
 }
 
+/// The number at a place; 0 where there is none.
+#[inline(always)]
+fn u32_of(bytes: &[u8], at: usize, big_endian: bool) -> u32 {
+    let bytes = bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).unwrap_or_default();
+    if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
+
+/// Whether a section is big-endian, by the magic number in its header.
+fn byte_order(header: &[u8]) -> Option<bool> {
+    match header.get(8..12)? {
+        [0x1a, 0x2b, 0x3c, 0x4d] => Some(true),
+        [0x4d, 0x3c, 0x2b, 0x1a] => Some(false),
+        _ => None,
+    }
+}
+
+/// The shortest block of a type: its fixed fields and both lengths.
+fn least(kind: u32) -> u32 {
+    match kind {
+        SECTION => 28,
+        INTERFACE => 20,
+        PACKET | ENHANCED_PACKET => 32,
+        SIMPLE_PACKET => 16,
+        STATISTICS => 24,
+        _ => 12,
+    }
+}
+
 impl Pcapng {
+    #[inline(always)]
     fn u32(&self, bytes: &[u8], at: usize) -> u32 {
-        let bytes = bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).unwrap_or_default();
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        u32_of(bytes, at, self.big_endian)
     }
 
     fn u64_option(&self, option: &PcapNGOption<'_>) -> Option<u64> {
         let bytes = option.as_bytes().ok()?.try_into().ok()?;
         Some(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
+    /// Whether a whole block of a type with a name begins here.
+    fn believable(&self, data: &[u8]) -> bool {
+        if data.len() < SECTION_HEAD {
+            return false;
+        }
+        let kind = self.u32(data, 0);
+        let big_endian = match kind {
+            SECTION => byte_order(data),
+            INTERFACE..=ENHANCED_PACKET => self.begun.then_some(self.big_endian),
+            _ if OTHERS.contains(&kind) => self.begun.then_some(self.big_endian),
+            _ => None,
+        };
+        let Some(big_endian) = big_endian else { return false };
+        let len = u32_of(data, 4, big_endian) as usize;
+        len >= least(kind) as usize
+            && len.is_multiple_of(4)
+            && len <= BELIEVED_RECORD + 1024
+            && data.get(..len).is_some_and(|block| u32_of(block, len - 4, big_endian) as usize == len)
     }
 
     fn section(&mut self, big_endian: bool) {
@@ -108,25 +161,30 @@ impl Pcapng {
         self.big_endian = big_endian;
     }
 
-    fn interface(&mut self, block: &[u8]) -> Result<(), String> {
+    fn interface(&mut self, block: &[u8]) {
+        if self.interfaces.len() >= MAX_INTERFACES {
+            return;
+        }
         let parse =
             if self.big_endian { parse_interfacedescriptionblock_be } else { parse_interfacedescriptionblock_le };
-        let (_, idb) = parse(block).map_err(|_| "an interface description cannot be read".to_owned())?;
-        if self.interfaces.len() >= MAX_INTERFACES {
-            return Ok(());
-        }
-        // The parser reads if_tsoffset as little-endian whatever the section says.
-        let offset = idb.options.iter().find(|o| o.code == OptionCode::IfTsoffset);
-        let seconds = offset.and_then(|o| self.u64_option(o)).unwrap_or(0) as i64;
-        self.interfaces.push(Interface {
-            link: LinkType(idb.linktype.0 as u16),
-            snaplen: idb.snaplen,
-            unit: Unit::new(idb.if_tsresol),
-            offset: seconds.saturating_mul(SECOND),
+        let link = if self.big_endian { [block[8], block[9]] } else { [block[9], block[8]] };
+        let mut interface = Interface {
+            link: LinkType(u16::from_be_bytes(link)),
+            snaplen: self.u32(block, 12),
+            unit: Unit::new(DEFAULT_RESOLUTION),
+            offset: 0,
             dropped: None,
             used: false,
-        });
-        Ok(())
+        };
+        // Options that cannot be read are no reason to lose the interface's packets.
+        if let Ok((_, idb)) = parse(block) {
+            // The parser reads if_tsoffset as little-endian whatever the section says.
+            let offset = idb.options.iter().find(|o| o.code == OptionCode::IfTsoffset);
+            let seconds = offset.and_then(|o| self.u64_option(o)).unwrap_or(0) as i64;
+            interface.unit = Unit::new(idb.if_tsresol);
+            interface.offset = seconds.saturating_mul(SECOND);
+        }
+        self.interfaces.push(interface);
     }
 
     fn statistics(&mut self, block: &[u8]) {
@@ -191,58 +249,41 @@ impl Format for Pcapng {
         let mut used = 0;
         let next = loop {
             let rest = &data[used..];
+            let damaged = |what: String| Next::Damaged { what, search: used + 1 };
             if rest.len() < SECTION_HEAD {
                 break Next::Fill(SECTION_HEAD);
             }
             let kind = self.u32(rest, 0);
-            if kind == SECTION {
-                match rest[8..12] {
-                    [0x1a, 0x2b, 0x3c, 0x4d] => self.section(true),
-                    [0x4d, 0x3c, 0x2b, 0x1a] => self.section(false),
-                    _ => break Next::Damaged("a section header has no byte-order magic".to_owned()),
-                }
-            } else if !self.begun {
-                break Next::Damaged("it does not begin with a section header".to_owned());
+            let section = (kind == SECTION).then(|| byte_order(rest));
+            if section == Some(None) {
+                break damaged("a section header has no byte-order magic".to_owned());
             }
-            let len = self.u32(rest, 4);
-            let least = match kind {
-                SECTION => 28,
-                INTERFACE => 20,
-                PACKET | ENHANCED_PACKET => 32,
-                SIMPLE_PACKET => 16,
-                STATISTICS => 24,
-                _ => 12,
-            };
-            if len < least || !len.is_multiple_of(4) {
-                break Next::Damaged(format!("a block of type {kind:#x} claims {len} bytes"));
+            let big_endian = section.flatten().unwrap_or(self.big_endian);
+            if section.is_none() && !self.begun {
+                break damaged("it does not begin with a section header".to_owned());
             }
-            if !matches!(kind, INTERFACE | PACKET | SIMPLE_PACKET | STATISTICS | ENHANCED_PACKET) {
-                // Of no interest, so it need not fit the buffer.
-                if len as usize > rest.len() {
-                    break Next::Skip(u64::from(len));
-                }
-                used += len as usize;
-                continue;
-            }
-            if len > LONGEST_RECORD {
-                break Next::Damaged(format!("a block of type {kind:#x} claims {len} bytes"));
+            let len = u32_of(rest, 4, big_endian);
+            if len < least(kind) || !len.is_multiple_of(4) || len > LONGEST_RECORD {
+                break damaged(format!("a block of type {kind:#x} claims {len} bytes"));
             }
             let Some(block) = rest.get(..len as usize) else { break Next::Fill(len as usize) };
-            if self.u32(block, block.len() - 4) != len {
-                break Next::Damaged("the two lengths of a block differ".to_owned());
+            if u32_of(block, block.len() - 4, big_endian) != len {
+                break damaged("the two lengths of a block differ".to_owned());
             }
             match kind {
-                INTERFACE => {
-                    if let Err(what) = self.interface(block) {
-                        break Next::Damaged(what);
-                    }
-                }
+                SECTION => self.section(big_endian),
+                INTERFACE => self.interface(block),
                 STATISTICS => self.statistics(block),
-                _ => self.packet(kind, block, tally, sink),
+                PACKET | SIMPLE_PACKET | ENHANCED_PACKET => self.packet(kind, block, tally, sink),
+                _ => {}
             }
             used += block.len();
         };
         Walked { used, next }
+    }
+
+    fn resume(&self, data: &[u8], ended: bool, _last: Option<Time>) -> Option<usize> {
+        (0..places(data, ended)).find(|&at| self.believable(&data[at..]))
     }
 
     fn dropped(&self) -> Option<u64> {
@@ -484,13 +525,13 @@ pub(super) mod tests {
             bytes[at + offset] = value;
             let (seen, .., next) = all(&bytes);
             assert_eq!(seen.len(), 1);
-            assert!(matches!(next, Next::Damaged(_)), "{offset} {next:?}");
+            assert!(matches!(next, Next::Damaged { .. }), "{offset} {next:?}");
         }
-        // A long block of no interest is passed over, not kept.
+        // Not even a block of no interest may claim to be the rest of the file.
         b.bytes.extend(0x0bad_u32.to_le_bytes());
         b.bytes.extend(0xffff_fffc_u32.to_le_bytes());
         b.bytes.extend([0; 4]);
-        assert_eq!(all(&b.bytes).3, Next::Skip(0xffff_fffc));
+        assert!(matches!(all(&b.bytes).3, Next::Damaged { .. }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Bytes for the file formats: opened files and pipes, unpacked by content, in a buffer that is used again and again.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -178,33 +179,29 @@ impl Buffer {
     }
 }
 
+/// Captures in formats that are not read, by what they begin with.
+const OTHER_CAPTURES: [(&[u8], &str); 6] = [
+    (b"btsnoop\0", "a btsnoop log (Bluetooth)"),
+    (b"TRSNIFF", "a capture of the DOS Sniffer"),
+    (b"XCP\0", "a capture of NetXRay or the Windows Sniffer"),
+    (b"GMBU", "a capture of Microsoft Network Monitor 2"),
+    (b"RTSS", "a capture of Microsoft Network Monitor 1"),
+    (b"\x7fver", "a capture of Savvius OmniPeek"),
+];
+
 /// Says in words what bytes that are no capture look like.
-pub(super) fn describe(head: &[u8]) -> &'static str {
-    const CONVERT: &str = "a capture in another format; convert it with `editcap -F pcapng IN OUT`";
-    match head {
+pub(super) fn describe(head: &[u8]) -> Cow<'static, str> {
+    let capture = OTHER_CAPTURES.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, name)| name);
+    if let Some(name) = capture.or_else(|| looks_like_erf(head).then_some("a capture in Endace's ERF")) {
+        return format!("it looks like {name}; convert it with `editcap -F pcap IN OUT`").into();
+    }
+    Cow::Borrowed(match head {
         [0x7f, b'E', b'L', b'F', ..] => "it looks like an ELF program or core file",
         [b'P', b'K', 3, 4, ..] => "it looks like a zip archive; unpack it first",
         [b'B', b'Z', b'h', ..] => "it is packed by bzip2; unpack it first: bzip2 -dc FILE | hbsniff -",
         [0xfd, b'7', b'z', b'X', b'Z', ..] => "it is packed by xz; unpack it first: xz -dc FILE | hbsniff -",
         [0x04, 0x22, 0x4d, 0x18, ..] => "it is packed by lz4; unpack it first: lz4 -dc FILE | hbsniff -",
         [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is packed twice; unpack it first",
-        _ if [
-            &b"snoop\0\0\0"[..],
-            b"btsnoop\0",
-            b"TRSNIFF",
-            b"GMBU",
-            b"RTSS",
-            b"\xa1\xe2\xcb\x12",
-            b"\x12\xcb\xe2\xa1",
-        ]
-        .iter()
-        .any(|magic| head.starts_with(magic)) =>
-        {
-            CONVERT
-        }
-        _ if looks_like_erf(head) => {
-            "it looks like Endace ERF, which is not read; convert it with `editcap -F pcapng IN OUT`"
-        }
         _ if looks_like_text(head) => match head.iter().find(|b| !b.is_ascii_whitespace()) {
             Some(b'{' | b'[') => "it looks like JSON",
             Some(b'<') => "it looks like HTML or XML",
@@ -212,7 +209,7 @@ pub(super) fn describe(head: &[u8]) -> &'static str {
         },
         _ if head.iter().all(|&b| b == 0) => "it holds zeros",
         _ => "its first bytes are those of no known format",
-    }
+    })
 }
 
 /// An ERF record: little-endian time, type, flags, big-endian record length, loss counter, wire length.
@@ -224,7 +221,8 @@ fn looks_like_erf(head: &[u8]) -> bool {
     since_2000.contains(&seconds) && (1..=48).contains(&(kind & 0x7f)) && record >= 16 && wire > 0 && wire < 10_000
 }
 
-fn looks_like_text(head: &[u8]) -> bool {
+/// Whether bytes are text, as far as 512 of them tell.
+pub(super) fn looks_like_text(head: &[u8]) -> bool {
     let head = &head[..head.len().min(512)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -248,7 +246,7 @@ mod tests {
         assert!(describe("é".repeat(600).as_bytes()).contains("text"));
         assert!(describe(&[0; 16]).contains("zeros"));
         assert!(describe(b"\xfd7zXZ\0").contains("xz"));
-        assert!(describe(b"snoop\0\0\0\0\0\0\x02").contains("editcap"));
+        assert!(describe(b"GMBU\x00\x02").contains("Network Monitor 2; convert it with `editcap -F pcap IN OUT`"));
         assert!(describe(&[0x80, 0x81, 0x82, 0x83]).contains("no known format"));
         // An ERF record of Ethernet (type 2), 80 bytes with its header, 60 on the wire, at 2020-01-01.
         let mut erf = vec![0, 0, 0, 0];
