@@ -1,6 +1,6 @@
 //! From a frame's bytes to a TCP segment or an ICMP error about one: links, VLANs, IP, fragments, tunnels.
 //!
-//! Nearly every frame is plain and takes the short path of [`plain`]. The patient way is for all others: `link` finds
+//! Nearly every frame is plain and takes the short path of `plain`. The patient way is for all others: `link` finds
 //! the network packet, `network` its payload, `fragments` puts datagrams together and `tunnel` opens those that hold
 //! packets, until there is TCP or ICMP. The innermost TCP connection is the one that counts.
 

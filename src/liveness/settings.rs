@@ -10,7 +10,7 @@ use crate::summary::Spread;
 /// Spans kept for the median; more are represented by an even sample.
 const KEPT: usize = 5;
 
-/// A running account of one kind of span: exact count, least and greatest, and a median over at most [`KEPT`] of them.
+/// A running account of one kind of span: exact count, least and greatest, and a median over at most `KEPT` of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spans {
     min: Nanos,
@@ -50,7 +50,7 @@ impl Spans {
         (self.count > 0).then_some(self.min)
     }
 
-    /// Median and bounds; the median is exact up to [`KEPT`] spans, then that of a sample.
+    /// Median and bounds; the median is exact up to `KEPT` spans, then that of a sample.
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
         if self.count == 0 {

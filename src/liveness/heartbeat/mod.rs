@@ -1,7 +1,7 @@
 //! Application heartbeats of one flow: by name where the protocol is known, by rhythm where it is not.
 //!
 //! Each side's bytes go first to the protocols' recognisers, then to the parser of the one that knew them; what it does
-//! not claim goes to the rhythm detector. Both record their beats as [`Track`]s.
+//! not claim goes to the rhythm detector. Both record their beats as `Track`s.
 //!
 //! Memory: a [`Heartbeats`] is under 200 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
 //! 1 to 2 KiB for each heartbeat, and for a flow of many kinds of small messages what `rhythm.rs` states. Make one at a
