@@ -651,6 +651,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_unusual_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let packets = packets();
+        // Times years apart and out of order, fractions over a second, packets longer than the snaplen and empty ones.
+        for seconds in [[1, 2, 3], [1_700_000_000, 1, 1_600_000_000], [0, 4_000_000_000, 0]] {
+            for (micros, snaplen) in [(5, 65535), (1_011_041, 65535), (4_000_000_000, 65535), (5, 30)] {
+                for empty in [false, true] {
+                    let records = packets.iter().zip(seconds.iter().cycle()).enumerate().map(|(i, (p, &seconds))| {
+                        let odd = i % 4 == 2;
+                        (seconds, if odd { micros } else { 5 }, if odd && empty { &[] } else { &p[..] })
+                    });
+                    let bytes = pcap_file(false, false, false, snaplen, &records.collect::<Vec<_>>());
+                    let (seen, warnings) = read(vec![write(&dir, "odd", &bytes)]).unwrap();
+                    assert_eq!((seen.len(), warnings), (12, vec![]), "{seconds:?} {micros} {snaplen}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn nothing_good_after_damage_ends_the_search() {
         let dir = tempfile::tempdir().unwrap();
         for (name, mut bytes, places) in with_records() {

@@ -104,14 +104,14 @@ pub(super) fn chain(
 ) -> Option<usize> {
     (0..places.min(data.len())).find(|&start| {
         let (mut at, mut before) = (start, None);
-        for _ in 0..CHAIN {
+        for n in 1..=CHAIN {
             let Some((len, time)) = data.get(at..).and_then(&record) else { return false };
             if before.is_some_and(|t| !near(t, time)) {
                 return false;
             }
             before = Some(time);
             at += len;
-            if ended && at == data.len() {
+            if ended && n < CHAIN && at == data.len() {
                 return last.is_some_and(|t| near(t, time));
             }
         }

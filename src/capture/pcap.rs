@@ -107,14 +107,15 @@ impl Pcap {
         believed.then(|| (self.record_header + captured as usize, self.time(head)))
     }
 
-    /// Whether good records follow each other from inside a doubtful one, or from inside the one before, which led to
-    /// it: one of the two lies about its length.
+    /// Whether good records follow each other from inside a doubtful one at `at`, or from inside the one before, which
+    /// led to it: then one of the two lies about its length.
     #[cold]
-    fn contradicted(&mut self, data: &[u8], from: usize, end: usize) -> bool {
+    fn contradicted(&mut self, data: &[u8], from: usize, at: usize, end: usize) -> bool {
         self.doubts += 1;
         self.doubts <= MAX_DOUBTS
             && data.get(from..).is_some_and(|data| {
-                chain(data, end - from, false, None, |data| self.believable(data.first_chunk()?)).is_some()
+                let found = chain(data, end - from, false, None, |data| self.believable(data.first_chunk()?));
+                found.is_some_and(|n| from + n != at)
             })
     }
 }
@@ -137,7 +138,7 @@ impl Format for Pcap {
             let end = self.record_header + captured as usize;
             let time = self.time(head);
             let usual = self.believable(head).is_some() && (used == 0 || near(tally.last, time));
-            if !usual && self.contradicted(data, search, used + end) {
+            if !usual && self.contradicted(data, search, used, used + end) {
                 break Next::Damaged { what: "a record's header is contradicted by what follows".to_owned(), search };
             }
             let Some(packet) = rest.get(self.record_header..end) else { break Next::Fill(end) };
