@@ -2,21 +2,21 @@
 //! [`Analyzer::advance`] tells a quiet live capture that time has passed.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
+use crate::analysis::{self, Analysis};
 use crate::decode::{Decoder, Plain};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::{Connection, Known};
 use crate::flow::table::{self, Table};
+use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
-use crate::liveness::{Out, verdict};
-use crate::packet::{Address, Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
-use crate::summary::{FlowSummary, Side};
+use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
 use crate::watch::Watched;
 
 /// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
 /// that what was fetched is still in the first-level cache when its turn comes.
-const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 
 /// Receives the events of all flows as they become sure.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;
@@ -29,42 +29,34 @@ pub type FlowFilter = Box<dyn Fn(&Endpoint, &Endpoint) -> bool + Send + Sync>;
 pub struct Options {
     /// Keeps only the flows between ends for which this holds; `None` keeps all.
     pub filter: Option<FlowFilter>,
+    /// Keeps only this share of the flows; `None` keeps all.
+    pub share: Option<Share>,
 }
 
-/// Frames that gave no segment, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Not TCP.
-    pub not_tcp: u64,
-    /// Headers that contradict themselves.
-    pub malformed: u64,
-    /// Cut by the snaplen before the TCP header's end.
-    pub truncated: u64,
-    /// IP fragments that wait for others or never became whole.
-    pub fragments: u64,
-    /// Copies of a frame captured before.
-    pub duplicates: u64,
+impl Options {
+    /// Whether flows of this hash belong to the share that is kept.
+    #[inline]
+    fn has(&self, hash: u32) -> bool {
+        self.share.is_none_or(|share| share.has(hash))
+    }
 }
 
-/// What came of a capture.
-#[derive(Debug, Default)]
-pub struct Analysis {
-    /// Frames read.
-    pub packets: u64,
-    /// Their lengths on the wire.
-    pub bytes: u64,
-    /// TCP segments among them, copies included.
-    pub tcp_segments: u64,
-    /// The others.
-    pub skipped: Skipped,
-    /// Time of the first frame, of any kind.
-    pub first_packet: Option<Time>,
-    /// Time of the last frame, of any kind.
-    pub last_packet: Option<Time>,
-    /// The flows in order of first packet.
-    pub flows: Vec<FlowSummary>,
-    /// What made parts of the capture hard to judge, in sentences.
-    pub warnings: Vec<String>,
+/// A part of all flows, by the hash of their ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The lowest hash in it.
+    pub from: u32,
+    /// The highest hash in it.
+    pub to: u32,
+}
+
+impl Share {
+    /// Whether flows of this hash belong to it.
+    #[inline]
+    #[must_use]
+    pub fn has(self, hash: u32) -> bool {
+        (self.from..=self.to).contains(&hash)
+    }
 }
 
 /// Analyses frames in capture order.
@@ -94,6 +86,12 @@ impl Analyzer {
 
     /// Takes the next frames. More at a time cost less each: what they need is fetched from memory side by side.
     pub fn frames(&mut self, frames: &[Frame<'_>], sink: &mut Sink<'_>) {
+        self.frames_and_others(frames, &mut |_| (), sink);
+    }
+
+    /// Takes the next frames of which this analyzer keeps a share, and hands on those that may belong to another's: all
+    /// but the plain ones of its own.
+    pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut dyn FnMut(&Frame<'_>), sink: &mut Sink<'_>) {
         for batch in frames.chunks(BATCH) {
             let mut plain = [None; BATCH];
             let mut hashes = [0; BATCH];
@@ -106,6 +104,9 @@ impl Analyzer {
             }
             self.flows.fetch(&hashes[..batch.len()]);
             for ((frame, plain), hash) in batch.iter().zip(plain).zip(hashes) {
+                if plain.is_none() || !self.options.has(hash) {
+                    others(frame);
+                }
                 self.frame(frame, plain, hash, sink);
             }
         }
@@ -119,13 +120,18 @@ impl Analyzer {
         // A clock that stepped back must not make the capture end before its verdicts.
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
+        let mine = |hash: u32| self.options.has(hash);
+        if plain.is_some() && !mine(hash) {
+            a.tcp_segments += 1;
+            return;
+        }
         let known = plain.is_some().then_some(hash);
         let wanted = |a: &Endpoint, b: &Endpoint| self.options.filter.as_ref().is_none_or(|keep| keep(a, b));
         match &self.decoder.complete(frame, plain) {
             Decoded::Segment(segment) => {
                 a.tcp_segments += 1;
                 let hash = known.unwrap_or_else(|| table::hash(&segment.src, &segment.dst));
-                if wanted(&segment.src, &segment.dst) && !self.flows.segment(hash, segment, sink) {
+                if mine(hash) && wanted(&segment.src, &segment.dst) && !self.flows.segment(hash, segment, sink) {
                     a.skipped.duplicates += 1;
                 }
             }
@@ -148,10 +154,40 @@ impl Analyzer {
     }
 
     /// The capture ended; `now` is its last moment where that is later than the last frame.
-    pub fn finish(self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
-        let mut analysis = self.analysis;
-        let Some(end) = analysis.last_packet.max(now) else { return analysis };
-        analysis.flows = self.flows.finish(end, sink);
+    pub fn finish(mut self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
+        self.settle(now, sink);
+        Analyzer::merge(vec![self], now)
+    }
+
+    /// When the capture ends: with its last frame, or at `now` if that is later.
+    #[must_use]
+    pub fn end(&self, now: Option<Time>) -> Option<Time> {
+        self.analysis.last_packet.max(now)
+    }
+
+    /// Tells the last verdicts: nothing more will come, and the capture ended at `now` or with its last frame.
+    pub fn settle(&mut self, now: Option<Time>, sink: &mut Sink<'_>) {
+        if let Some(end) = self.end(now) {
+            self.flows.finish(end, sink);
+        }
+    }
+
+    /// Puts together what came of one capture in several analyzers that each took its share of the flows: the first one
+    /// was given all frames, the others at least those of their share. All must have been settled.
+    #[must_use]
+    pub fn merge(shares: Vec<Analyzer>, now: Option<Time>) -> Analysis {
+        let mut tables = Vec::with_capacity(shares.len());
+        let mut merged: Option<Analysis> = None;
+        for share in shares {
+            tables.push(share.flows.table);
+            match &mut merged {
+                None => merged = Some(share.analysis),
+                Some(first) => first.skipped.duplicates += share.analysis.skipped.duplicates,
+            }
+        }
+        let mut analysis = merged.unwrap_or_default();
+        let end = analysis.last_packet.max(now).unwrap_or_default();
+        analysis.flows = analysis::Flows::new(tables, end);
         analysis
     }
 }
@@ -198,7 +234,7 @@ impl Flows {
         let ends = conn.ends.both();
         let kind = EventKind::FlowStart { ends };
         sink(&Event { time: s.time, frame: Some(s.frame), flow: id, from: Some(conn.side(s)), kind });
-        self.table.insert(hash, Watched::new(id, conn))
+        self.table.insert(hash, Watched::new(id, s.frame, conn))
     }
 
     fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
@@ -244,21 +280,12 @@ impl Flows {
         watched.finish(now, &mut out);
     }
 
-    fn finish(self, end: Time, sink: &mut Sink<'_>) -> Vec<FlowSummary> {
-        let mut flows = Vec::with_capacity(self.table.len());
-        let mut contexts = Vec::new();
-        for mut watched in self.table.into_flows() {
+    /// The last verdicts of all flows.
+    fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
+        for watched in self.table.iter_mut() {
             let mut out = Out { flow: watched.id, sink, suspicious: false };
             watched.finish(end, &mut out);
-            let (summary, context) = watched.summary(end);
-            flows.push(summary);
-            contexts.push(context);
         }
-        find_replacements(&mut flows);
-        for (flow, context) in flows.iter_mut().zip(&contexts) {
-            verdict::conclude(flow, context);
-        }
-        flows
     }
 }
 
@@ -270,35 +297,6 @@ pub enum Reopening<'a> {
     Waits,
     /// It belongs to a new connection, which began with the given SYN, or with this segment.
     Yes(Option<Segment<'a>>),
-}
-
-/// For each flow that ended by a death: the connection that the same client made to the same server afterwards.
-fn find_replacements(flows: &mut [FlowSummary]) {
-    let mut wanted: HashMap<(Address, Endpoint), Vec<(Time, u64)>> = HashMap::new();
-    let key = |f: &FlowSummary| (f.ends[Side::Client].address, f.ends[Side::Server]);
-    for f in flows.iter().filter(|f| !f.deaths.is_empty()) {
-        wanted.entry(key(f)).or_default();
-    }
-    if wanted.is_empty() {
-        return;
-    }
-    for f in flows.iter().filter(|f| f.handshake == crate::summary::Handshake::Full) {
-        if let Some(starts) = wanted.get_mut(&key(f)) {
-            starts.push((f.first, f.id));
-        }
-    }
-    for f in flows.iter_mut().filter(|f| !f.deaths.is_empty()) {
-        let Some(starts) = wanted.get(&key(f)) else { continue };
-        let (id, first) = (f.id, f.first);
-        for d in &mut f.deaths {
-            let since = d.last_heard.unwrap_or(first).max(first);
-            let after = starts.iter().find(|(start, other)| *other != id && *start > since);
-            if let Some((start, other)) = after {
-                d.recovered_as = Some(*other);
-                d.outage = d.last_heard.map(|heard| start.since(heard));
-            }
-        }
-    }
 }
 
 /// Whether a connection's ends may be used again: both sides closed, or one reset.

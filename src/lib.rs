@@ -4,10 +4,12 @@
 //! Data flows one way: [`capture`] gives frames, [`decode`] makes segments of them, [`flow`] puts segments in order on
 //! their connection, [`liveness`] says what they mean, [`report`] tells it. The analysis reads no clock and does no I/O.
 
+pub mod analysis;
 pub mod analyzer;
 pub mod capture;
 pub mod cli;
 pub mod decode;
+pub mod engine;
 pub mod event;
 pub mod flow;
 pub mod liveness;

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use clap::ColorChoice;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::analyzer::{Analysis, Analyzer, FlowFilter, Options};
+use crate::analysis::Analysis;
+use crate::analyzer::FlowFilter;
 use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
-use crate::cli::{Cli, FailOn, Meter};
+use crate::cli::{Cli, Meter};
+use crate::engine::Engine;
 use crate::event::Event;
-use crate::report::model::Summary;
+use crate::liveness::findings::FailOn;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, events, json, schema, text};
 
@@ -86,8 +88,9 @@ fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), R
     let stop = stop_on_signals().map_err(RunError::Signals)?;
     let mut source = open(cli)?;
     let live = cli.interface.is_some();
-    let filter = cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
-    let mut analyzer = Analyzer::new(Options { filter });
+    let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
+    // Events are told in the order of their packets, and a live capture leaves processors to others.
+    let mut engine = Engine::new(if live || cli.events { 1 } else { cli.threads() }, filter);
     let mut told = Told { out, wanted: cli.events, result: Ok(()) };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
@@ -101,12 +104,12 @@ fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), R
         let progress = source.read(&mut |frames| {
             let wanted = frames.partition_point(|f| f.number <= limit);
             number = frames[..wanted].last().map_or(number, |f| f.number);
-            analyzer.frames(&frames[..wanted], &mut |event| told.tell(event));
+            engine.frames(&frames[..wanted], &mut |event| told.tell(event));
         });
         match progress {
             Ok(Progress::More) => {}
             Ok(Progress::Idle(_)) if drain_until.is_some() => break,
-            Ok(Progress::Idle(now)) => analyzer.advance(now, &mut |event| told.tell(event)),
+            Ok(Progress::Idle(now)) => engine.advance(now, &mut |event| told.tell(event)),
             Ok(Progress::End) => break,
             Err(e) if live && number > 0 => {
                 warnings.push(format!("{e}; what was captured before is analysed."));
@@ -134,7 +137,7 @@ fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), R
 
     // Only a live capture knows that time has passed since its last packet; one ended by --packets may have had more.
     let end = (live && number < limit).then(capture::now);
-    let analysis = analyzer.finish(end, &mut |event| told.tell(event));
+    let analysis = engine.finish(end, &mut |event| told.tell(event));
     told.flush();
     heard(told.result)?;
     warnings.splice(0..0, source.warnings());
@@ -207,13 +210,9 @@ fn heard(result: io::Result<()>) -> Result<(), RunError> {
 }
 
 fn verdict(fail_on: &[FailOn], analysis: &Analysis) -> Verdict {
-    let summary = Summary::new(&analysis.flows);
-    let found = |what: &FailOn| match what {
-        FailOn::DeadPeer => summary.dead_peers > 0,
-        FailOn::Unprotected => summary.unprotected > 0,
-        FailOn::Finding(code) => analysis.flows.iter().flat_map(|flow| &flow.findings).any(|f| f.code == *code),
-    };
-    if fail_on.iter().any(found) { Verdict::Failed } else { Verdict::Clean }
+    let failed =
+        !fail_on.is_empty() && analysis.flows.iter().any(|flow| fail_on.iter().any(|what| what.matches(&flow)));
+    if failed { Verdict::Failed } else { Verdict::Clean }
 }
 
 /// Whether to colour the text (no-color.org: any non-empty NO_COLOR means no).

@@ -1,6 +1,6 @@
 //! Flows and an analysis with something of everything, for tests.
 
-use crate::analyzer::Analysis;
+use crate::analysis::Analysis;
 use crate::packet::{Address, Endpoint, MILLISECOND, SECOND, Time};
 use crate::report::CaptureInfo;
 use crate::summary::*;
@@ -50,8 +50,8 @@ pub fn probes() -> KeepaliveSummary {
     }
 }
 
-/// A dead peer noticed by keepalive, an MQTT heartbeat with it, and a quiet flow.
-pub fn analysis() -> (Analysis, CaptureInfo) {
+/// A dead peer noticed by keepalive, with an MQTT heartbeat.
+pub fn dead() -> FlowSummary {
     let mut dead = quiet(1);
     dead.end = End::DeadPeer;
     dead.last = START.plus(9_300 * MILLISECOND);
@@ -93,13 +93,18 @@ pub fn analysis() -> (Analysis, CaptureInfo) {
         severity: Severity::Warning,
         message: "One side.".into(),
     });
+    dead
+}
+
+/// That one and a quiet flow.
+pub fn analysis() -> (Analysis, CaptureInfo) {
     let analysis = Analysis {
         packets: 40,
         bytes: 4000,
         tcp_segments: 38,
         first_packet: Some(START),
         last_packet: Some(START.plus(60 * SECOND)),
-        flows: vec![dead, quiet(2)],
+        flows: vec![dead(), quiet(2)].into(),
         ..Analysis::default()
     };
     let info = CaptureInfo { sources: vec!["a.pcap".into()], link_types: vec!["EN10MB".into()], ..Default::default() };

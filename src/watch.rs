@@ -10,12 +10,16 @@ use crate::liveness::heartbeat::{Chunk, Heard};
 use crate::liveness::verdict::{Break, Context, Sign};
 use crate::liveness::{Liveness, Out};
 use crate::packet::{Endpoint, IcmpError, Segment, Time, seconds};
-use crate::summary::{Basis, Both, Cost, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic};
+use crate::summary::{
+    Basis, Both, Cost, Death, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic,
+};
 
 /// A flow under watch.
 pub struct Watched {
     /// The flow's id, from 1.
     pub id: u64,
+    /// The frame at which it was opened.
+    pub opened: u64,
     conn: Connection,
     live: Liveness,
     odd: Option<Box<Odd>>,
@@ -54,9 +58,10 @@ impl Keyed for Watched {
 impl Watched {
     /// A flow that has seen nothing yet.
     #[must_use]
-    pub fn new(id: u64, conn: Connection) -> Self {
+    pub fn new(id: u64, opened: u64, conn: Connection) -> Self {
         Watched {
             id,
+            opened,
             conn,
             live: Liveness::default(),
             odd: None,
@@ -65,6 +70,35 @@ impl Watched {
             ended: false,
             finished: false,
         }
+    }
+
+    /// The two ends.
+    #[must_use]
+    pub fn ends(&self) -> Both<Endpoint> {
+        self.conn.ends.both()
+    }
+
+    /// How much of the handshake was seen.
+    #[must_use]
+    pub fn handshake(&self) -> Handshake {
+        self.conn.handshake
+    }
+
+    /// The first packet.
+    #[must_use]
+    pub fn first(&self) -> Time {
+        self.conn.first
+    }
+
+    /// The deaths so far.
+    #[must_use]
+    pub fn deaths(&self) -> &[Death] {
+        self.live.deaths()
+    }
+
+    /// The deaths so far, to complete them.
+    pub fn deaths_mut(&mut self) -> &mut [Death] {
+        self.live.deaths_mut()
     }
 
     fn odd(&mut self) -> &mut Odd {

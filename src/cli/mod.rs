@@ -12,7 +12,9 @@ use clap::{ColorChoice, CommandFactory, Parser};
 
 use crate::packet::{Address, Endpoint};
 pub use meter::Meter;
-pub use values::{FailOn, Net};
+pub use values::Net;
+
+use crate::liveness::findings::FailOn;
 
 /// `--version` tells what the build can do.
 const LONG_VERSION: &str = if cfg!(feature = "libpcap") {
@@ -91,6 +93,10 @@ pub struct Cli {
     #[arg(long, help_heading = "Output", value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
 
+    /// Threads that analyse files: 1 or 2 [default: 2 where there are two processors]
+    #[arg(long, help_heading = "Output", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub threads: Option<u8>,
+
     /// When to use colours; NO_COLOR in the environment is heeded too
     #[arg(long, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
@@ -165,6 +171,13 @@ impl Cli {
     #[must_use]
     pub fn promiscuous(&self) -> bool {
         !self.no_promiscuous
+    }
+
+    /// How many threads are to analyse files.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let available = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(available, usize::from).min(2)
     }
 
     /// Whether a flow between two ends is wanted; `None` if every flow is.

@@ -41,51 +41,6 @@ impl FromStr for Net {
     }
 }
 
-/// What makes the exit status 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FailOn {
-    /// A flow on which a peer died.
-    DeadPeer,
-    /// A flow that nobody watches.
-    Unprotected,
-    /// A finding with this code.
-    Finding(&'static str),
-}
-
-/// The codes that findings have.
-const CODES: [&str; 13] = [
-    "no_liveness",
-    "one_sided_liveness",
-    "slow_detection",
-    "half_open",
-    "keepalive_suppressed",
-    "probes_unanswered_data_answered",
-    "idle_timeout_risk",
-    "idle_timeout_hit",
-    "declared_differs_from_observed",
-    "heartbeat_irregular",
-    "peer_stalled",
-    "capture_has_duplicates",
-    "capture_has_gaps",
-];
-
-impl FromStr for FailOn {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let code = s.replace('-', "_");
-        match code.as_str() {
-            "dead_peer" => Ok(FailOn::DeadPeer),
-            "unprotected" => Ok(FailOn::Unprotected),
-            _ => CODES
-                .into_iter()
-                .find(|&c| c == code)
-                .map(FailOn::Finding)
-                .ok_or_else(|| format!("it is dead-peer, unprotected, or one of {}", CODES.join(", "))),
-        }
-    }
-}
-
 /// A span of time: a number of seconds, or numbers with units as in `1h30m`.
 pub(super) fn duration(s: &str) -> Result<Duration, String> {
     let seconds = s.parse::<f64>().ok().map(Duration::try_from_secs_f64);
@@ -124,13 +79,5 @@ mod tests {
         for bad in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "x/8", "::/129", "/"] {
             assert!(bad.parse::<Net>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn conditions_to_fail_on() {
-        assert_eq!("dead-peer".parse(), Ok(FailOn::DeadPeer));
-        assert_eq!("half-open".parse(), Ok(FailOn::Finding("half_open")));
-        assert_eq!("idle_timeout_hit".parse(), Ok(FailOn::Finding("idle_timeout_hit")));
-        assert!("dead".parse::<FailOn>().is_err());
     }
 }

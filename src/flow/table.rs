@@ -154,8 +154,13 @@ impl<F: Keyed> Table<F> {
     }
 
     /// All flows in order of insertion.
-    pub fn into_flows(self) -> impl Iterator<Item = F> {
-        self.chunks.into_iter().flatten()
+    pub fn iter(&self) -> impl Iterator<Item = &F> {
+        self.chunks.iter().flatten()
+    }
+
+    /// All flows in order of insertion, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut F> {
+        self.chunks.iter_mut().flatten()
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_request_and_its_reply_are_three_packets() {
-        let mut flow = sample::analysis().0.flows.remove(0);
+        let mut flow = sample::dead();
         flow.keepalive = Both::default();
         flow.last = flow.first.plus(3600 * SECOND);
         (flow.heartbeats[0].count, flow.heartbeats[0].replies) = (60, 60);

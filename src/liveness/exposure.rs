@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_quickest_of_several_counts() {
-        let mut flow = sample::analysis().0.flows.remove(0);
+        let mut flow = sample::dead();
         flow.keepalive[Side::Client] = Some(KeepaliveSummary { idle_s: Some(300.0), ..sample::probes() });
         let exposure = of(&flow, &Context::default());
         // The client misses PINGRESP after two intervals of 60 s, before 303 s; the server PINGREQ after 1.5 keep alives.
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_poll_is_no_watch() {
-        let mut flow = sample::analysis().0.flows.remove(0);
+        let mut flow = sample::dead();
         flow.heartbeats[0].kind = BeatKind::Polling;
         flow.heartbeats[0].mode = Mode::RequestReply;
         flow.heartbeats[0].interval = Some(Interval { median: 1.0, min: 1.0, max: 1.0, mad: 0.0 });

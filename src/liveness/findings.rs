@@ -101,8 +101,9 @@ impl FromStr for FailOn {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "dead-peer" => Ok(FailOn::DeadPeer),
+        let name = name.replace('-', "_");
+        match name.as_str() {
+            "dead_peer" => Ok(FailOn::DeadPeer),
             "unprotected" => Ok(FailOn::Unprotected),
             _ => {
                 CODES.iter().find(|&&code| code == name).map(|&code| FailOn::Finding(code)).ok_or_else(|| {
@@ -539,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_broken_promise_and_missing_beats() {
-        let mut flow = sample::analysis().0.flows.remove(0);
+        let mut flow = sample::dead();
         flow.deaths.clear();
         flow.heartbeats[0].missed = 5;
         let mut context = Context { capture_end: Time(0), ..Context::default() };
@@ -564,6 +565,7 @@ mod tests {
             assert_eq!(code.parse(), Ok(FailOn::Finding(code)));
         }
         assert_eq!("dead-peer".parse(), Ok(FailOn::DeadPeer));
-        assert!("dead_peer".parse::<FailOn>().is_err());
+        assert_eq!("half-open".parse(), Ok(FailOn::Finding("half_open")));
+        assert!("dead".parse::<FailOn>().is_err());
     }
 }

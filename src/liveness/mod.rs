@@ -154,6 +154,11 @@ impl Liveness {
         self.rare.as_ref().map_or(&[], |r| &r.deaths)
     }
 
+    /// Deaths so far, to complete them.
+    pub fn deaths_mut(&mut self) -> &mut [Death] {
+        self.rare.as_mut().map_or(&mut [], |r| &mut r.deaths)
+    }
+
     /// The latest stretch of resends by `side`.
     #[must_use]
     pub fn resends(&self, side: Side) -> Option<&Resends> {

@@ -49,7 +49,7 @@ mod tests {
         let mut document = Vec::new();
         crate::report::json::write(&mut document, &analysis, &info).unwrap();
         let document: Value = serde_json::from_slice(&document).unwrap();
-        let told = line(EventKind::PeerDead(Box::new(analysis.flows[0].deaths[0].clone())));
+        let told = line(EventKind::PeerDead(Box::new(sample::dead().deaths[0].clone())));
         assert_eq!(told["event"], "peer_dead");
         for (key, value) in document["flows"][0]["deaths"][0].as_object().unwrap() {
             assert_eq!(&told[key], value, "{key}");

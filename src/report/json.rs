@@ -7,7 +7,7 @@ use serde_json::ser::{Formatter, Serializer};
 
 use super::CaptureInfo;
 use super::model::Report;
-use crate::analyzer::Analysis;
+use crate::analysis::Analysis;
 
 /// Writes the document and a line's end.
 ///

@@ -7,11 +7,11 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::ser::Error;
+use serde::ser::{Error, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::CaptureInfo;
-use crate::analyzer::Analysis;
+use crate::analysis::{self, Analysis};
 use crate::event::{Event, EventKind};
 use crate::liveness::findings;
 use crate::packet::{self, Nanos};
@@ -399,31 +399,39 @@ pub struct Summary {
 impl Summary {
     /// Counts the flows.
     #[must_use]
-    pub fn new(flows: &[FlowSummary]) -> Self {
-        let mut sum = Summary { flows: flows.len() as u64, ..Summary::default() };
-        for flow in flows {
-            sum.with_keepalive += u64::from(flow.keepalive.0.iter().any(Option::is_some));
-            sum.unprotected += u64::from(findings::unprotected(flow));
-            sum.dead_peers += u64::from(!flow.deaths.is_empty());
-            for keepalive in flow.keepalive.0.iter().flatten() {
-                sum.keepalive_probes += keepalive.probes;
-                sum.keepalive_acks += keepalive.answered;
-            }
-            sum.zero_window_probes += flow.zero_window_probes.0.iter().sum::<u64>();
-            let beats = || flow.heartbeats.iter().filter(|h| h.kind == summary::BeatKind::Heartbeat);
-            sum.with_heartbeat += u64::from(beats().next().is_some());
-            sum.heartbeats += beats().map(|h| h.count).sum::<u64>();
-        }
+    pub fn new(flows: &analysis::Flows) -> Self {
+        let mut sum = Summary::default();
+        flows.iter().for_each(|flow| sum.add(&flow));
         sum
+    }
+
+    /// Counts one more flow.
+    pub fn add(&mut self, flow: &FlowSummary) {
+        self.flows += 1;
+        self.with_keepalive += u64::from(flow.keepalive.0.iter().any(Option::is_some));
+        self.unprotected += u64::from(findings::unprotected(flow));
+        self.dead_peers += u64::from(!flow.deaths.is_empty());
+        for keepalive in flow.keepalive.0.iter().flatten() {
+            self.keepalive_probes += keepalive.probes;
+            self.keepalive_acks += keepalive.answered;
+        }
+        self.zero_window_probes += flow.zero_window_probes.0.iter().sum::<u64>();
+        let beats = || flow.heartbeats.iter().filter(|h| h.kind == summary::BeatKind::Heartbeat);
+        self.with_heartbeat += u64::from(beats().next().is_some());
+        self.heartbeats += beats().map(|h| h.count).sum::<u64>();
     }
 }
 
 /// The flows, converted one at a time as they are written.
-pub struct Flows<'a>(&'a [FlowSummary]);
+pub struct Flows<'a>(&'a analysis::Flows);
 
 impl Serialize for Flows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Flow::from))
+        let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
+        for flow in self.0.iter() {
+            seq.serialize_element(&Flow::from(&flow))?;
+        }
+        seq.end()
     }
 }
 

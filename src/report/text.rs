@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::CaptureInfo;
 use super::model::Summary;
-use crate::analyzer::Analysis;
+use crate::analysis::{Analysis, Flows};
 use crate::liveness::findings;
 use crate::packet::{Nanos, Time, seconds};
 use crate::phrase::{count, duration, printable};
@@ -41,70 +41,122 @@ const REMEDY: &str =
 /// # Errors
 /// What `out` says.
 pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> io::Result<()> {
-    let groups = Groups::new(&analysis.flows);
+    let limit = |n: usize| if options.all { usize::MAX } else { n };
+    let groups = Groups::new(&analysis.flows, limit);
     let start = analysis.first_packet.unwrap_or_default();
     let end = analysis.last_packet.unwrap_or(start);
     let mut text = Text { out, options: *options, start, end };
-    text.headline(analysis.flows.len(), &groups)?;
-    text.capture(analysis, info)?;
-    let shown = |n: usize| if options.all { usize::MAX } else { n };
-
-    for (flows, limit, name) in
-        [(&groups.dead, DEAD_SHOWN, "with a dead peer"), (&groups.warned, WARNED_SHOWN, "with a warning")]
-    {
-        text.blocks(flows, shown(limit))?;
-        text.rest(flows, shown(limit), name)?;
+    text.headline(&groups)?;
+    text.capture(analysis, &groups.sum, info)?;
+    for (group, name) in [(&groups.dead, "with a dead peer"), (&groups.warned, "with a warning")] {
+        text.blocks(group)?;
+        text.rest(group, name)?;
     }
     if options.all {
-        for flows in [&groups.blind, &groups.healthy, &groups.plain] {
-            text.blocks(flows, usize::MAX)?;
-        }
-        return Ok(());
+        return [&groups.blind, &groups.healthy, &groups.plain].into_iter().try_for_each(|group| text.blocks(group));
     }
-    text.lines(&groups.blind, BLIND_SHOWN)?;
-    text.rest(&groups.blind, BLIND_SHOWN, "of the kind")?;
-    if !groups.blind.is_empty() {
+    text.lines(&groups.blind)?;
+    text.rest(&groups.blind, "of the kind")?;
+    if groups.blind.count > 0 {
         writeln!(text.out, "{REMEDY}")?;
     }
-    text.lines(&groups.healthy, HEALTHY_SHOWN)?;
-    text.rest(&groups.healthy, HEALTHY_SHOWN, "that are watched")?;
-    match groups.plain.len() {
+    text.lines(&groups.healthy)?;
+    text.rest(&groups.healthy, "that are watched")?;
+    match groups.plain.count {
         0 => Ok(()),
-        n => writeln!(text.out, "\n{} with nothing to tell (--all shows every flow)", count(n as u64, "flow")),
+        n => writeln!(text.out, "\n{} with nothing to tell (--all shows every flow)", count(n, "flow")),
     }
 }
 
-/// The flows by what they ask of the reader; each group in order of first packet.
-#[derive(Default)]
-struct Groups<'a> {
+/// The flows by what they ask of the reader, gathered in one pass over all of them.
+struct Groups {
+    sum: Summary,
     /// With a dead peer.
-    dead: Vec<&'a FlowSummary>,
+    dead: Group,
     /// With a warning of another kind.
-    warned: Vec<&'a FlowSummary>,
+    warned: Group,
     /// A side could die unnoticed.
-    blind: Vec<&'a FlowSummary>,
+    blind: Group,
     /// With a watch.
-    healthy: Vec<&'a FlowSummary>,
+    healthy: Group,
     /// The rest.
-    plain: Vec<&'a FlowSummary>,
+    plain: Group,
+    noticed: Noticed,
 }
 
-impl<'a> Groups<'a> {
-    fn new(flows: &'a [FlowSummary]) -> Self {
-        let mut groups = Groups::default();
-        for flow in flows {
+/// Flows of one kind, in order of first packet: the first ones to show, the others counted.
+struct Group {
+    limit: usize,
+    shown: Vec<FlowSummary>,
+    count: u64,
+    /// Warnings on flows that are not shown, by code.
+    codes: BTreeMap<&'static str, u64>,
+}
+
+/// All deaths in figures.
+#[derive(Default)]
+struct Noticed {
+    times: u64,
+    least: Nanos,
+    most: Nanos,
+    /// Deaths that nobody had noticed when the capture ended.
+    open: u64,
+}
+
+impl Group {
+    fn new(limit: usize) -> Self {
+        Group { limit, shown: Vec::new(), count: 0, codes: BTreeMap::new() }
+    }
+
+    fn add(&mut self, flow: FlowSummary) {
+        self.count += 1;
+        if self.shown.len() < self.limit {
+            self.shown.push(flow);
+        } else {
+            for finding in flow.findings.iter().filter(|f| f.severity >= Severity::Warning) {
+                *self.codes.entry(finding.code).or_default() += 1;
+            }
+        }
+    }
+}
+
+impl Noticed {
+    fn add(&mut self, death: &Death) {
+        self.open += u64::from(death.detected_at.is_none());
+        if let Some(took) = death.detection() {
+            self.least = if self.times == 0 { took } else { self.least.min(took) };
+            self.most = self.most.max(took);
+            self.times += 1;
+        }
+    }
+}
+
+impl Groups {
+    fn new(flows: &Flows, limit: impl Fn(usize) -> usize) -> Self {
+        let mut groups = Groups {
+            sum: Summary::default(),
+            dead: Group::new(limit(DEAD_SHOWN)),
+            warned: Group::new(limit(WARNED_SHOWN)),
+            blind: Group::new(limit(BLIND_SHOWN)),
+            healthy: Group::new(limit(HEALTHY_SHOWN)),
+            plain: Group::new(limit(0)),
+            noticed: Noticed::default(),
+        };
+        for flow in flows.iter() {
+            groups.sum.add(&flow);
+            flow.deaths.iter().for_each(|death| groups.noticed.add(death));
             let group = if !flow.deaths.is_empty() {
                 &mut groups.dead
             } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning && !findings::is_blindness(f)) {
                 &mut groups.warned
-            } else if findings::unprotected(flow) {
+            } else if findings::unprotected(&flow) {
                 &mut groups.blind
             } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
                 &mut groups.healthy
             } else {
                 &mut groups.plain
             };
-            group.push(flow);
+            group.add(flow);
         }
         groups
     }
@@ -128,49 +180,27 @@ struct Text<'w, W> {
 
 impl<W: Write> Text<'_, W> {
     /// The answer.
-    fn headline(&mut self, flows: usize, groups: &Groups<'_>) -> io::Result<()> {
-        let all = count(flows as u64, "flow");
-        let (tone, said) = match groups.dead.as_slice() {
+    fn headline(&mut self, groups: &Groups) -> io::Result<()> {
+        let flows = groups.sum.flows;
+        let all = count(flows, "flow");
+        let (tone, said) = match groups.dead.shown.as_slice() {
             [] if flows == 0 => (Tone::Doubtful, "No TCP connection in this capture.".to_owned()),
-            [] => {
-                let blind = groups.blind.len() + groups.warned.iter().filter(|f| findings::unprotected(f)).count();
-                if blind == 0 {
-                    (Tone::Good, format!("No dead peer on {all}."))
-                } else {
+            [] => match groups.sum.unprotected {
+                0 => (Tone::Good, format!("No dead peer on {all}.")),
+                blind => {
                     let but = format!("No dead peer on {all}; on {blind} a side could die and nobody would know.");
                     (Tone::Doubtful, but)
                 }
-            }
+            },
             [flow] => {
                 let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
                 let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
                 (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), ends(flow))))
             }
-            dead => (Tone::Bad, self.many_dead(dead, flows)),
+            _ => (Tone::Bad, many_dead(groups)),
         };
         let said = self.paint(tone, &said);
         writeln!(self.out, "{said}")
-    }
-
-    fn many_dead(&self, dead: &[&FlowSummary], flows: usize) -> String {
-        let deaths = || dead.iter().flat_map(|f| &f.deaths);
-        let mut took: Vec<Nanos> = deaths().filter_map(Death::detection).collect();
-        took.sort_unstable();
-        let noticed = match took.as_slice() {
-            [] => String::new(),
-            [one] => format!("; once noticed, after {}", duration(seconds(*one))),
-            [least, .., most] => format!(
-                "; noticed {} times, after {} to {}",
-                took.len(),
-                duration(seconds(*least)),
-                duration(seconds(*most))
-            ),
-        };
-        let open = match deaths().filter(|d| d.detected_at.is_none()).count() {
-            0 => String::new(),
-            n => format!("; {n} not noticed before the capture ended"),
-        };
-        format!("A peer was dead on {} of {}{noticed}{open}.", dead.len(), count(flows as u64, "flow"))
     }
 
     /// One death in a clause.
@@ -196,8 +226,7 @@ impl<W: Write> Text<'_, W> {
     }
 
     /// What was read, and what was wrong with it.
-    fn capture(&mut self, analysis: &Analysis, info: &CaptureInfo) -> io::Result<()> {
-        let sum = Summary::new(&analysis.flows);
+    fn capture(&mut self, analysis: &Analysis, sum: &Summary, info: &CaptureInfo) -> io::Result<()> {
         let sources: Vec<_> = info.sources.iter().map(|s| printable(s)).collect();
         let source = match sources.as_slice() {
             [] => String::new(),
@@ -228,30 +257,26 @@ impl<W: Write> Text<'_, W> {
         Ok(())
     }
 
-    fn blocks(&mut self, flows: &[&FlowSummary], shown: usize) -> io::Result<()> {
-        flows.iter().take(shown).try_for_each(|flow| self.block(flow))
+    fn blocks(&mut self, group: &Group) -> io::Result<()> {
+        group.shown.iter().try_for_each(|flow| self.block(flow))
     }
 
-    fn lines(&mut self, flows: &[&FlowSummary], shown: usize) -> io::Result<()> {
-        if !flows.is_empty() {
+    fn lines(&mut self, group: &Group) -> io::Result<()> {
+        if group.count > 0 {
             writeln!(self.out)?;
         }
-        flows.iter().take(shown).try_for_each(|flow| self.line(flow))
+        group.shown.iter().try_for_each(|flow| self.line(flow))
     }
 
     /// What of a group was not shown, by finding.
-    fn rest(&mut self, flows: &[&FlowSummary], shown: usize, what: &str) -> io::Result<()> {
-        let hidden = flows.get(shown..).unwrap_or_default();
-        if hidden.is_empty() {
+    fn rest(&mut self, group: &Group, what: &str) -> io::Result<()> {
+        let hidden = group.count - group.shown.len() as u64;
+        if hidden == 0 {
             return Ok(());
         }
-        let mut codes: BTreeMap<&str, u64> = BTreeMap::new();
-        for finding in hidden.iter().flat_map(|f| &f.findings).filter(|f| f.severity >= Severity::Warning) {
-            *codes.entry(finding.code).or_default() += 1;
-        }
-        let codes: Vec<String> = codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
+        let codes: Vec<String> = group.codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
         let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
-        writeln!(self.out, "… and {} more {what}{codes}", hidden.len())
+        writeln!(self.out, "… and {hidden} more {what}{codes}")
     }
 
     /// A flow in full.
@@ -387,6 +412,18 @@ impl<W: Write> Text<'_, W> {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+/// More than one flow with a dead peer, in figures.
+fn many_dead(groups: &Groups) -> String {
+    let Noticed { times, least, most, open } = groups.noticed;
+    let noticed = match times {
+        0 => String::new(),
+        1 => format!("; once noticed, after {}", duration(seconds(least))),
+        _ => format!("; noticed {times} times, after {} to {}", duration(seconds(least)), duration(seconds(most))),
+    };
+    let open = if open == 0 { String::new() } else { format!("; {open} not noticed before the capture ended") };
+    format!("A peer was dead on {} of {}{noticed}{open}.", groups.dead.count, count(groups.sum.flows, "flow"))
 }
 
 /// A moment as a UTC clock shows it, to the millisecond.
@@ -591,13 +628,15 @@ mod tests {
 
     #[test]
     fn what_is_many_is_counted() {
-        let mut analysis = Analysis { flows: (1..=200).map(sample::quiet).collect(), ..Analysis::default() };
+        let mut flows: Vec<_> = (1..=200).map(sample::quiet).collect();
+        let analysis = Analysis { flows: flows.clone().into(), ..Analysis::default() };
         let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
         assert!(short.contains("200 flows with nothing to tell"), "{short}");
         assert!(short.lines().count() < 10, "{short}");
-        for flow in &mut analysis.flows {
+        for flow in &mut flows {
             flow.keepalive[Side::Client] = Some(sample::probes());
         }
+        let analysis = Analysis { flows: flows.into(), ..Analysis::default() };
         let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
         assert!(short.contains("… and 180 more that are watched"), "{short}");
         let long = text(&analysis, &CaptureInfo::default(), TextOptions { all: true, color: false });
@@ -609,7 +648,7 @@ mod tests {
         let mut flow = sample::quiet(1);
         flow.longest_payload_silence = 7200 * crate::packet::SECOND;
         crate::liveness::verdict::conclude(&mut flow, &crate::liveness::verdict::Context::default());
-        let analysis = Analysis { flows: vec![flow], ..Analysis::default() };
+        let analysis = Analysis { flows: vec![flow].into(), ..Analysis::default() };
         let text = text(&analysis, &CaptureInfo::default(), TextOptions::default());
         assert!(text.starts_with("No dead peer on 1 flow; on 1 a side could die and nobody would know."), "{text}");
         assert!(text.contains("UNWATCHED   idle for up to 2 h; neither side would notice the other's death"), "{text}");

@@ -1,0 +1,170 @@
+//! The analysis on one thread or two.
+//!
+//! With two, the flows are divided by the hash of their ends. The thread that reads the capture takes its share at once
+//! and hands copies of the other frames on; what comes out does not depend on how many threads there were.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::analysis::Analysis;
+use crate::analyzer::{Analyzer, FlowFilter, Options, Share, Sink};
+use crate::packet::{Frame, LinkType, Time};
+
+/// Of 256 parts of all flows, those that the reading thread takes: reading, walking and copying is the rest of its work.
+const READER_SHARE: u32 = 72;
+/// Bytes of frames handed over at a time.
+const PARCEL: usize = 256 * 1024;
+/// Parcels on their way: enough to even out flows that come in bursts.
+const UNDER_WAY: usize = 8;
+
+/// Analyses a capture.
+pub enum Engine {
+    /// On this thread.
+    Alone(Box<Analyzer>),
+    /// On this thread and another.
+    Together(Box<Analyzer>, Helper),
+}
+
+/// The other thread, as the reading one sees it.
+pub struct Helper {
+    parcel: Parcel,
+    parcels: SyncSender<Parcel>,
+    empty: Receiver<Parcel>,
+    thread: JoinHandle<Analyzer>,
+}
+
+/// Frames with their bytes.
+#[derive(Default)]
+struct Parcel {
+    frames: Vec<Packed>,
+    bytes: Vec<u8>,
+    /// When the capture ends, in the last parcel.
+    end: Option<Option<Time>>,
+}
+
+/// A frame whose bytes end at `end` in the parcel, where the next one's begin.
+struct Packed {
+    time: Time,
+    number: u64,
+    link: LinkType,
+    interface: u32,
+    wire_len: u32,
+    end: u32,
+}
+
+impl Engine {
+    /// An engine of so many threads, 1 or 2, for the flows that `filter` keeps.
+    #[must_use]
+    pub fn new(threads: usize, filter: impl Fn() -> Option<FlowFilter>) -> Self {
+        if threads < 2 {
+            return Engine::Alone(Box::new(Analyzer::new(Options { filter: filter(), share: None })));
+        }
+        let border = READER_SHARE << 24;
+        let mine = Share { from: 0, to: border - 1 };
+        let theirs = Share { from: border, to: u32::MAX };
+        let helper = Helper::new(Options { filter: filter(), share: Some(theirs) });
+        Engine::Together(Box::new(Analyzer::new(Options { filter: filter(), share: Some(mine) })), helper)
+    }
+
+    /// Takes the next frames. Events come from one thread only; with two there are none.
+    pub fn frames(&mut self, frames: &[Frame<'_>], sink: &mut Sink<'_>) {
+        match self {
+            Engine::Alone(analyzer) => analyzer.frames(frames, sink),
+            Engine::Together(analyzer, helper) => {
+                analyzer.frames_and_others(frames, &mut |frame| helper.hand_over(frame), &mut |_| ());
+            }
+        }
+    }
+
+    /// Time has passed without a frame.
+    pub fn advance(&mut self, now: Time, sink: &mut Sink<'_>) {
+        if let Engine::Alone(analyzer) = self {
+            analyzer.advance(now, sink);
+        }
+    }
+
+    /// The capture ended; `now` is its last moment where that is later than the last frame.
+    pub fn finish(self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
+        match self {
+            Engine::Alone(analyzer) => analyzer.finish(now, sink),
+            Engine::Together(mut analyzer, helper) => {
+                let end = analyzer.end(now);
+                let theirs = helper.finish(end);
+                analyzer.settle(end, &mut |_| ());
+                // A thread that panicked has taken its flows with it: so does this one then.
+                let theirs = theirs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                Analyzer::merge(vec![*analyzer, theirs], end)
+            }
+        }
+    }
+}
+
+impl Helper {
+    fn new(options: Options) -> Self {
+        let (parcels, arrived) = sync_channel::<Parcel>(UNDER_WAY);
+        let (returned, empty) = sync_channel(UNDER_WAY + 1);
+        let thread = thread::spawn(move || {
+            let mut analyzer = Analyzer::new(options);
+            for mut parcel in arrived {
+                parcel.open(|frames| analyzer.frames(frames, &mut |_| ()));
+                if let Some(end) = parcel.end {
+                    analyzer.settle(end, &mut |_| ());
+                }
+                parcel.clear();
+                // Nobody waits for empty parcels at the end.
+                let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = returned.try_send(parcel);
+            }
+            analyzer
+        });
+        Helper { parcel: Parcel::default(), parcels, empty, thread }
+    }
+
+    fn hand_over(&mut self, frame: &Frame<'_>) {
+        self.parcel.pack(frame);
+        if self.parcel.bytes.len() >= PARCEL {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let next = self.empty.try_recv().unwrap_or_default();
+        // It fails only if the other thread panicked, which is found out when it is joined.
+        let _ = self.parcels.send(std::mem::replace(&mut self.parcel, next));
+    }
+
+    fn finish(mut self, end: Option<Time>) -> JoinHandle<Analyzer> {
+        self.parcel.end = Some(end);
+        self.send();
+        self.thread
+    }
+}
+
+impl Parcel {
+    fn pack(&mut self, frame: &Frame<'_>) {
+        self.bytes.extend_from_slice(frame.data);
+        let Frame { time, number, link, interface, wire_len, .. } = *frame;
+        self.frames.push(Packed { time, number, link, interface, wire_len, end: self.bytes.len() as u32 });
+    }
+
+    /// Gives the frames, as many at a time as the analyzer takes side by side.
+    fn open(&self, mut sink: impl FnMut(&[Frame<'_>])) {
+        let mut start = 0;
+        let mut batch = Vec::with_capacity(crate::analyzer::BATCH);
+        for packed in &self.frames {
+            let end = packed.end as usize;
+            let Packed { time, number, link, interface, wire_len, .. } = *packed;
+            batch.push(Frame { time, number, link, interface, wire_len, data: &self.bytes[start..end] });
+            start = end;
+            if batch.len() == crate::analyzer::BATCH {
+                sink(&batch);
+                batch.clear();
+            }
+        }
+        sink(&batch);
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes.clear();
+    }
+}
