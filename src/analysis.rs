@@ -160,7 +160,7 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
             let after = starts.partition_point(|(start, _)| *start <= since);
             if let Some((start, other)) = starts[after..].iter().find(|(_, other)| *other != id) {
                 death.recovered_as = Some(*other);
-                death.outage = death.last_heard.map(|heard| start.since(heard));
+                death.outage = death.last_heard.map(|heard| start.since(heard)).filter(|span| *span >= 0);
             }
         }
     }

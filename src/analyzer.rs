@@ -64,6 +64,8 @@ pub struct Analyzer {
     options: Options,
     decoder: Decoder,
     analysis: Analysis,
+    /// The last frame's time: a clock that stepped back goes on from there.
+    now: Option<Time>,
     flows: Flows,
 }
 
@@ -81,7 +83,8 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Analyzer { options, decoder: Decoder::default(), analysis: Analysis::default(), flows: Flows::default() }
+        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::default());
+        Analyzer { options, decoder, analysis, now: None, flows }
     }
 
     /// Takes the next frames. More at a time cost less each: what they need is fetched from memory side by side.
@@ -117,7 +120,7 @@ impl Analyzer {
         a.packets += 1;
         a.bytes += u64::from(frame.wire_len);
         a.first_packet.get_or_insert(frame.time);
-        // A clock that stepped back must not make the capture end before its verdicts.
+        self.now = Some(frame.time);
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
         let mine = |hash: u32| self.options.has(hash);
@@ -162,7 +165,7 @@ impl Analyzer {
     /// When the capture ends: with its last frame, or at `now` if that is later.
     #[must_use]
     pub fn end(&self, now: Option<Time>) -> Option<Time> {
-        self.analysis.last_packet.max(now)
+        self.now.max(now)
     }
 
     /// Tells the last verdicts: nothing more will come, and the capture ended at `now` or with its last frame.
@@ -176,6 +179,7 @@ impl Analyzer {
     /// was given all frames, the others at least those of their share. All must have been settled.
     #[must_use]
     pub fn merge(shares: Vec<Analyzer>, now: Option<Time>) -> Analysis {
+        let end = shares.first().and_then(|first| first.end(now)).unwrap_or_default();
         let mut tables = Vec::with_capacity(shares.len());
         let mut merged: Option<Analysis> = None;
         for share in shares {
@@ -186,7 +190,6 @@ impl Analyzer {
             }
         }
         let mut analysis = merged.unwrap_or_default();
-        let end = analysis.last_packet.max(now).unwrap_or_default();
         analysis.flows = analysis::Flows::new(tables, end);
         analysis
     }
@@ -206,47 +209,52 @@ impl Flows {
 
     /// Takes a segment; false if it is a copy of one taken before.
     fn segment(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
-        let mut number = self.table.find(hash, &s.src, &s.dst);
-        if let Some(known) = number
-            && (s.flags.syn() || self.table.get(known).reopening())
-        {
-            match self.table.get_mut(known).reopens(s) {
-                Reopening::No => {}
-                Reopening::Waits => return true,
-                Reopening::Yes(first) => {
-                    let first = first.unwrap_or(*s);
-                    self.close(known, first.time, sink);
-                    let opened = self.open(hash, &first, sink);
-                    if first.frame != s.frame {
-                        self.take(opened, &first, sink);
-                    }
-                    number = Some(opened);
+        let Some(known) = self.table.find(hash, &s.src, &s.dst) else {
+            self.open(hash, s, sink);
+            return true;
+        };
+        let watched = self.table.get_mut(known);
+        if !watched.is_new(s) {
+            return false;
+        }
+        let reopening = if s.flags.syn() || watched.reopening() { watched.reopens(s) } else { Reopening::No };
+        match reopening {
+            Reopening::No => self.take(known, s, sink),
+            Reopening::Waits => {}
+            Reopening::Yes(first) => {
+                let first = first.unwrap_or(*s);
+                self.close(known, first.time, sink);
+                let opened = self.open(hash, &first, sink);
+                if first.frame != s.frame {
+                    self.table.get_mut(opened).is_new(s);
+                    self.take(opened, s, sink);
                 }
             }
         }
-        let number = number.unwrap_or_else(|| self.open(hash, s, sink));
-        self.take(number, s, sink)
+        true
     }
 
-    fn open(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
+    /// Begins a flow with its first segment.
+    fn open(&mut self, hash: u32, first: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
         let id = self.table.len() as u64 + 1;
-        let conn = Connection::new(s);
-        let ends = conn.ends.both();
-        let kind = EventKind::FlowStart { ends };
-        sink(&Event { time: s.time, frame: Some(s.frame), flow: id, from: Some(conn.side(s)), kind });
-        self.table.insert(hash, Watched::new(id, s.frame, conn))
+        let conn = Connection::new(first);
+        let kind = EventKind::FlowStart { ends: conn.ends.both() };
+        sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(conn.side(first)), kind });
+        let opened = self.table.insert(hash, Watched::new(id, first.frame, conn));
+        self.table.get_mut(opened).is_new(first);
+        self.take(opened, first, sink);
+        opened
     }
 
-    fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
+    fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
         let mut out = Out { flow: watched.id, sink, suspicious: false };
-        let taken = watched.segment(s, &mut self.heard, &mut out);
+        watched.segment(s, &mut self.heard, &mut out);
         if out.suspicious
             && let Some(due) = watched.schedule()
         {
             self.due.push(Reverse((due, number)));
         }
-        taken
     }
 
     fn icmp(&mut self, e: &IcmpError) {

@@ -296,10 +296,11 @@ pub struct Death {
 }
 
 impl Death {
-    /// How long the detector had not heard the dead side when it gave up; `None` where either moment is unknown.
+    /// How long the detector had not heard the dead side when it gave up; `None` where either moment is unknown
+    /// or the clock stepped back between them.
     #[must_use]
     pub fn detection(&self) -> Option<Nanos> {
-        Some(self.detected_at?.since(self.last_heard?))
+        Some(self.detected_at?.since(self.last_heard?)).filter(|span| *span >= 0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::analyzer::{Reopening, over};
 use crate::event::EventKind;
-use crate::flow::connection::{Connection, Known, Shape};
+use crate::flow::connection::{Connection, Half, Known, Shape};
 use crate::flow::reassembly::{Holes, Piece};
 use crate::flow::sequence::distance;
 use crate::flow::table::Keyed;
@@ -25,7 +25,8 @@ pub struct Watched {
     odd: Option<Box<Odd>>,
     bare_segment: u16,
     scheduled: bool,
-    ended: bool,
+    /// How it ended, once that was told.
+    ended: Option<End>,
     finished: bool,
 }
 
@@ -67,7 +68,7 @@ impl Watched {
             odd: None,
             bare_segment: 0,
             scheduled: false,
-            ended: false,
+            ended: None,
             finished: false,
         }
     }
@@ -153,13 +154,18 @@ impl Watched {
         half.known.has(Known::SYN).then_some(half.isn)
     }
 
-    /// Takes the flow's next segment; false if it is a copy.
-    pub fn segment(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) -> bool {
-        let from = self.conn.side(s);
-        if self.conn.recent.is_copy(from, s) {
+    /// Whether this is no copy of one of the last segments; asked once of each.
+    pub fn is_new(&mut self, s: &Segment<'_>) -> bool {
+        let copy = self.conn.recent.is_copy(self.conn.side(s), s);
+        if copy {
             self.odd().duplicates += 1;
-            return false;
         }
+        !copy
+    }
+
+    /// Takes the flow's next segment.
+    pub fn segment(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+        let from = self.conn.side(s);
         let shape = self.conn.shape(from, s);
         let mut judged = self.live.before(&mut self.conn, from, s, shape, out);
         let before = self.conn.half[from].nxt;
@@ -181,11 +187,14 @@ impl Watched {
         if s.payload_len == 0 && !s.flags.syn() {
             self.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
         }
-        if !self.ended && over(&self.conn) {
-            self.ended = true;
-            out.tell(s.time, Some(s.frame), Some(from), EventKind::FlowEnd(self.end()));
+        // While a side's last bytes are not acknowledged, its peer may yet turn out to be dead.
+        let half = &self.conn.half.0;
+        let settled = half.iter().any(|h| h.known.has(Known::RESET)) || !half.iter().any(Half::in_flight);
+        if self.ended.is_none() && settled && over(&self.conn) {
+            let end = self.end();
+            self.ended = Some(end);
+            out.tell(s.time, Some(s.frame), Some(from), EventKind::FlowEnd(end));
         }
-        true
     }
 
     fn has_hole(&self, side: Side) -> bool {
@@ -318,13 +327,18 @@ impl Watched {
             self.live.heartbeats(&self.conn).advance(until, &mut heard);
             Liveness::tell_heard(&mut heard, out);
         }
-        if !self.ended {
-            self.ended = true;
-            out.tell(now, None, None, EventKind::FlowEnd(self.end()));
+        if self.ended.is_none() {
+            let end = self.end();
+            self.ended = Some(end);
+            out.tell(now, None, None, EventKind::FlowEnd(end));
         }
     }
 
+    /// How it ended, as told; else as it stands.
     fn end(&self) -> End {
+        if let Some(end) = self.ended {
+            return end;
+        }
         if self.live.deaths().iter().any(|d| d.basis != Basis::CaptureEnded && d.detected_by.is_some()) {
             return End::DeadPeer;
         }
@@ -347,7 +361,8 @@ impl Watched {
     #[must_use]
     pub fn summary(&self, capture_end: Time) -> (FlowSummary, Context) {
         let (c, end) = (&self.conn, self.end());
-        let last = c.last();
+        // A clock that stepped back cannot end a flow before it began.
+        let last = c.last().max(c.first);
         let open_until = self.open_until(capture_end);
         let sides = |f: &dyn Fn(Side) -> u64| Both([f(Side::Client), f(Side::Server)]);
         let traffic = |side: Side| Traffic {

@@ -239,7 +239,7 @@ impl Connection {
     pub fn last_heard(&self, of: Side) -> Option<Time> {
         let (me, peer) = (&self.half[of], &self.half[of.peer()]);
         if peer.packets == 0 {
-            None
+            Some(me.heard).filter(|t| *t != Time::default())
         } else if me.known.has(Known::TIMESTAMPS) && peer.known.has(Known::TIMESTAMPS) && me.heard != Time::default() {
             Some(me.heard)
         } else {
@@ -318,6 +318,7 @@ impl Connection {
             self.note_window(from, s, shape);
             self.acknowledge(from, s);
         }
+        let last = self.half[from].last;
         let me = &mut self.half[from];
         me.packets = me.packets.wrapping_add(1);
         me.ttl = s.ttl;
@@ -338,9 +339,9 @@ impl Connection {
                 if !me.known.has(Known::SYN) {
                     me.isn = s.seq;
                     me.flight = now;
-                    me.last_data = now;
                     me.known.set(Known::SYN);
                 }
+                me.last_data = now;
                 if let Some(scale) = s.options.window_scale {
                     me.scale = scale.min(14);
                     me.known.set(Known::SCALE);
@@ -398,7 +399,18 @@ impl Connection {
             }
             Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
         }
-        self.note_echo(from, s, probe);
+        self.note_echo(from, s, last, probe);
+    }
+
+    /// Of a peer that the capture does not show: an echo that moves on tells that something came since the last segment,
+    /// which is dated as early as it can have come.
+    fn note_unseen(&mut self, from: Side, tsecr: u32, last: Time) {
+        let peer = &mut self.half[from.peer()];
+        let moved = after(tsecr, std::mem::replace(&mut peer.tsval, tsecr));
+        let me = &mut self.half[from];
+        if moved && me.known.has(Known::TIMESTAMPS) {
+            me.heard = last.plus(1);
+        }
     }
 
     /// SND.NXT of a side whose empty segments turned out to be probes.
@@ -487,8 +499,12 @@ impl Connection {
     }
 
     /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received.
-    fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
+    /// `last` is the sender's segment before.
+    fn note_echo(&mut self, from: Side, s: &Segment<'_>, last: Time, probe: bool) {
         let Some((tsval, tsecr)) = s.options.timestamps else { return };
+        if self.half[from.peer()].packets == 0 {
+            self.note_unseen(from, tsecr, last);
+        }
         let peer = &self.half[from.peer()];
         let heard = if !peer.known.has(Known::TIMESTAMPS) || s.flags.syn() && !s.flags.ack() {
             None

@@ -118,9 +118,8 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
 fn unanswered_probes<'l>(c: &Connection, l: &'l Liveness, by: Side, at: Time) -> Option<&'l Probes> {
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    let quiet = c.half[by].last_data <= p.last;
     let waited = p.least_interval().is_none_or(|i| at.since(p.last) >= i * 9 / 10);
-    (unheard && quiet && waited && p.run > 0).then_some(p)
+    (unheard && !p.data_since && waited && p.run > 0).then_some(p)
 }
 
 /// Whether `by` closed because its peer's beat or reply was overdue.
@@ -225,7 +224,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
             None => (Mechanism::RetransmissionTimeout, r.last, next, [r.first_frame, r.last_frame]),
         });
     }
-    if let Some(w) = rare.map(|r| &r.window[by]).filter(|w| w.outstanding && w.unanswered >= SUSPICIOUS) {
+    if let Some(w) = rare.map(|r| &r.window[by]).filter(|w| w.outstanding && w.unanswered >= SUSPICIOUS && w.gap > 0) {
         return Some((Mechanism::ZeroWindowTimeout, w.last, w.gap, [w.run_frame, w.last_frame]));
     }
     let p = l.probes(by)?;
@@ -233,8 +232,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     if !unheard || !p.outstanding || me.last > p.last || p.run < 2 {
         return None;
     }
-    let interval = p.least_interval()?;
-    Some((Mechanism::KeepaliveTimeout, p.last, interval, [p.run_frame, p.last_frame]))
+    Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame, p.last_frame]))
 }
 
 /// Whether resends of data (not of a bare FIN or SYN) bring nothing back.

@@ -12,6 +12,8 @@ const REORDERING: Nanos = 50 * MILLISECOND;
 /// No keepalive timer is as short as this: the shortest seen are the read-stall probes of Apple's stack, a retransmission
 /// timeout of 100 ms after the last byte. What comes sooner is a copy or an oddity of the capture.
 const SHORTEST_IDLE: Nanos = 90 * MILLISECOND;
+/// Stacks that probe at an even pace count it in whole seconds, but for timers that fire early against the capture's clock.
+const SHORTEST_INTERVAL: Nanos = SECOND * 9 / 10;
 /// A single byte that equals the stream's last, this soon after it, is taken for a resend: retransmission timers start at
 /// 200 ms to 1 s (RFC 6298 §2.4), keepalive timers at 1 s (Linux: `TCP_KEEPIDLE` is in whole seconds).
 const RESEND: Nanos = SECOND;
@@ -40,7 +42,10 @@ pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) 
         return Kind::Keepalive;
     }
     let since_data = s.time.since(resent.map_or(me.last_data, |t| t.max(me.last_data)));
-    if since_data < SHORTEST_IDLE || (c.older_ack(from, s.ack) && s.time.since(me.last) < REORDERING) {
+    // Far below zero it says nothing: the clock stepped back.
+    if (-REORDERING..SHORTEST_IDLE).contains(&since_data)
+        || (c.older_ack(from, s.ack) && s.time.since(me.last) < REORDERING)
+    {
         return if s.payload_len == 0 { Kind::Reordered } else { Kind::Resend };
     }
     let newer = match s.options.timestamps {
@@ -132,11 +137,17 @@ pub struct Probes {
     pub run_frame: u64,
     /// When the current run began.
     pub run_start: Time,
+    /// Whether its sender has sent new bytes or a FIN since the last one.
+    pub data_since: bool,
     /// Data that may be the answer, if no plain acknowledgment follows: time and frame.
     pub answered_by_data: Option<(Time, u64)>,
     /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
     /// was an answer.
     idle: Spans,
+    /// Gap before the last probe of the current run, 0 before its first.
+    gap: Nanos,
+    /// Gap before that.
+    gap_before: Nanos,
     /// Between probes that went unanswered: TCP_KEEPINTVL. Few flows have any.
     interval: Option<Box<Spans>>,
     /// Probe to answer.
@@ -160,8 +171,11 @@ impl Probes {
             last_frame: 0,
             run_frame: 0,
             run_start: time,
+            data_since: false,
             answered_by_data: None,
             idle: Spans::default(),
+            gap: 0,
+            gap_before: 0,
             interval: None,
             rtt: Spans::default(),
             count: None,
@@ -173,9 +187,12 @@ impl Probes {
         let again = self.sent > 0 && heard.is_none_or(|h| h <= self.last);
         if again {
             self.run += 1;
-            self.interval.get_or_insert_default().add(p.time.since(self.last));
+            self.gap_before = self.gap;
+            self.gap = p.time.since(self.last);
+            self.interval.get_or_insert_default().add(self.gap);
         } else {
             self.run = 1;
+            self.gap = 0;
             self.run_frame = p.frame;
             self.run_start = p.time;
             if let Some(heard) = heard {
@@ -187,6 +204,7 @@ impl Probes {
         self.last = p.time;
         self.last_frame = p.frame;
         self.outstanding = true;
+        self.data_since = false;
         self.answered_by_data = None;
     }
 
@@ -210,6 +228,15 @@ impl Probes {
     #[must_use]
     pub fn least_interval(&self) -> Option<Nanos> {
         self.interval.as_ref().and_then(|i| i.min())
+    }
+
+    /// How long after the last probe of a run the next one comes, or the prober gives up: an interval. illumos doubles it
+    /// from the retransmission timeout on, which shows by its growth, and at first by less than any stack's fixed interval.
+    #[must_use]
+    pub fn next(&self) -> Option<Nanos> {
+        let doubling =
+            if self.gap_before > 0 { self.gap >= self.gap_before * 3 / 2 } else { self.gap < SHORTEST_INTERVAL };
+        if doubling && self.gap > 0 { Some(2 * self.gap) } else { self.least_interval() }
     }
 
     /// The figures for the report.

@@ -290,8 +290,13 @@ impl Liveness {
         }
     }
 
-    fn confirm_candidates(&mut self, c: &Connection, side: Side, out: &mut Out<'_>) {
-        for p in std::mem::take(&mut self.rare().candidates[side]) {
+    fn confirm_candidates(&mut self, c: &mut Connection, side: Side, out: &mut Out<'_>) {
+        let candidates = std::mem::take(&mut self.rare().candidates[side]);
+        if candidates.last().is_some_and(|p| p.time == c.half[side].last_real) {
+            // They had passed for acknowledgments: nothing that the peer takes note of is known.
+            c.half[side].last_real = Time::default();
+        }
+        for p in candidates {
             self.keepalive_probe(c, side, p, None, out);
         }
     }
@@ -333,6 +338,9 @@ impl Liveness {
             (Shape::Ack, _) => self.acknowledgment(c, from, s, judged, out),
             (Shape::Data { .. }, _) => {
                 self.end_window_run(c, from, out);
+                if let Some(probes) = &mut self.probes[from] {
+                    probes.data_since = true;
+                }
                 if let Some(probes) = &mut self.probes[from.peer()]
                     && probes.outstanding
                     && probes.answered_by_data.is_none()
@@ -412,6 +420,8 @@ impl Liveness {
                 tell_window_probes(&waiting, from, out);
             }
             Run::Keepalive => {
+                window.unanswered = 0;
+                window.outstanding = false;
                 for p in std::mem::take(&mut window.waiting) {
                     self.keepalive_probe(c, from, p, c.last_heard(from).filter(|h| *h < p.time), out);
                 }
@@ -468,10 +478,11 @@ impl Liveness {
     }
 }
 
-/// Whether a segment can be the answer to the prober's last probe: it acknowledges all, and nothing else was sent since.
+/// Whether a segment can be the answer to the prober's last probe: it acknowledges all that arrived, and nothing else was
+/// sent since.
 fn answers(c: &Connection, prober: Side, probes: &Probes, s: &Segment<'_>) -> bool {
     let me = &c.half[prober];
-    s.ack == me.nxt && me.last_data <= probes.last && s.time.since(probes.last) <= ANSWER
+    (s.ack == me.nxt || s.ack == me.una) && !probes.data_since && s.time.since(probes.last) <= ANSWER
 }
 
 fn tell_window_probes(probes: &[Candidate], from: Side, out: &mut Out<'_>) {

@@ -20,9 +20,11 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// Takes one span.
+    /// Takes one span; a negative one, across a step of the clock, says nothing.
     pub fn add(&mut self, span: Nanos) {
-        let span = span.max(0);
+        if span < 0 {
+            return;
+        }
         self.min = if self.count == 0 { span } else { self.min.min(span) };
         self.max = self.max.max(span);
         let n = self.count as usize;
