@@ -1,0 +1,207 @@
+//! What must hold for any segments at all: no panic, events and report agree, no span is negative, a run repeats, and
+//! capturing every frame twice changes nothing.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use hbsniff::analyzer::{Analysis, Analyzer, Options};
+use hbsniff::event::Event;
+use hbsniff::packet::{Flags, Frame, LinkType, SECOND, Time};
+use proptest::prelude::*;
+use support::frames::{Host, Tcp, unreachable};
+use support::invariants;
+
+/// A frame and its time.
+type Timed = (i64, Vec<u8>);
+
+/// Something that one side of a connection does next, as a choice among what is likely to matter.
+#[derive(Clone, Copy, Debug)]
+struct Act {
+    client: bool,
+    what: What,
+    /// Nanoseconds since the act before.
+    after: i64,
+    window: u16,
+    /// Whether the peer, and with it the acknowledgments that follow, never learns of it.
+    lost: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Data(u8),
+    /// From so far below the next sequence number.
+    Again(u8, u8),
+    Ack,
+    Probe(u8),
+    Fin,
+    Reset(bool),
+    Syn(Option<u32>),
+    Unreachable,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let what = prop_oneof![
+        4 => (1u8..40).prop_map(What::Data),
+        2 => Just(What::Data(1)),
+        4 => (0u8..50, 0u8..40).prop_map(|(below, len)| What::Again(below, len)),
+        5 => Just(What::Ack),
+        8 => (0u8..2).prop_map(What::Probe),
+        1 => Just(What::Fin),
+        1 => any::<bool>().prop_map(What::Reset),
+        2 => proptest::option::of(any::<u32>()).prop_map(What::Syn),
+        1 => Just(What::Unreachable),
+    ];
+    let after = prop_oneof![
+        4 => 0..SECOND / 100,
+        4 => 0..2 * SECOND,
+        4 => (1..20i64).prop_map(|n| n * SECOND),
+        1 => 0..10_000 * SECOND,
+        1 => -20 * SECOND..0,
+    ];
+    let window = prop_oneof![6 => Just(64_240u16), 2 => Just(0), 1 => any::<u16>()];
+    (any::<bool>(), what, after, window, proptest::bool::weighted(0.3))
+        .prop_map(|(client, what, after, window, lost)| Act { client, what, after, window, lost })
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+struct Story {
+    acts: Vec<Act>,
+    handshake: bool,
+    timestamps: bool,
+    v6: bool,
+    /// The client's first sequence number.
+    start: u32,
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let start = prop_oneof![any::<u32>(), 0xffff_ffe0u32..=0xffff_ffff];
+    (proptest::collection::vec(act(), 1..60), any::<bool>(), any::<bool>(), any::<bool>(), start)
+        .prop_map(|(acts, handshake, timestamps, v6, start)| Story { acts, handshake, timestamps, v6, start })
+}
+
+fn frames(story: &Story) -> Vec<Timed> {
+    let &Story { ref acts, handshake, timestamps, v6, start } = story;
+    let opening = [(true, What::Syn(None)), (false, What::Syn(None)), (true, What::Ack)];
+    let opening = opening.map(|(client, what)| Act { client, what, after: SECOND / 1000, window: 64_240, lost: false });
+    let mut time = 1_700_000_000 * SECOND;
+    let mut next = [start, start.wrapping_mul(7)];
+    let mut received = next;
+    let mut ip_id = [1u16, 1];
+    let mut echo = [0u32; 2];
+    let mut out: Vec<Timed> = Vec::new();
+    for (i, act) in opening.iter().filter(|_| handshake).chain(acts).enumerate() {
+        time += act.after;
+        let me = usize::from(!act.client);
+        let (mut seq, mut flags, mut len) = (next[me], Flags::ACK, 0);
+        match act.what {
+            What::Data(n) => (len, flags) = (u32::from(n), Flags::ACK | Flags::PSH),
+            What::Again(below, n) => (seq, len) = (seq.wrapping_sub(u32::from(below)), u32::from(n)),
+            What::Ack => {}
+            What::Probe(n) => (seq, len) = (seq.wrapping_sub(1), u32::from(n)),
+            What::Fin => flags = Flags::ACK | Flags::FIN,
+            What::Reset(ack) => flags = if ack { Flags::RST | Flags::ACK } else { Flags::RST },
+            What::Syn(isn) => {
+                seq = isn.unwrap_or(seq);
+                flags = if act.client { Flags::SYN } else { Flags::SYN | Flags::ACK };
+            }
+            What::Unreachable => {
+                if let Some((_, last)) = out.last().filter(|(_, f)| !v6 && f[23] == 6) {
+                    out.push((time, unreachable(last, 1)));
+                }
+                continue;
+            }
+        }
+        let space = len + u32::from(flags & (Flags::SYN | Flags::FIN) != 0);
+        let end = seq.wrapping_add(space);
+        if (end.wrapping_sub(next[me]) as i32) > 0 || flags & Flags::SYN != 0 {
+            next[me] = end;
+        }
+        let now = (time / 1_000_000) as u32;
+        let mut ends = [Host { number: 1, port: 40_000 }, Host { number: 2, port: 7000 }];
+        if me == 1 {
+            ends.reverse();
+        }
+        let tcp = Tcp {
+            from: ends[0],
+            to: ends[1],
+            seq,
+            ack: received[me],
+            flags,
+            window: act.window,
+            timestamps: timestamps.then_some((now, echo[me])),
+            window_scale: None,
+            payload: (0..len).map(|n| b'a' + (seq.wrapping_add(n) % 26) as u8 + (i % 2) as u8).collect(),
+            ip_id: ip_id[me],
+            v6,
+        };
+        ip_id[me] = ip_id[me].wrapping_add(1);
+        if !act.lost {
+            received[1 - me] = next[me];
+            echo[1 - me] = now;
+        }
+        out.push((time, tcp.frame()));
+    }
+    out
+}
+
+/// What came of the frames, when the capture ended a second after `end`.
+fn analysed(frames: impl IntoIterator<Item = Timed>, end: Option<i64>) -> (Vec<Event>, Analysis) {
+    let mut events = Vec::new();
+    let mut analyzer = Analyzer::new(Options::default());
+    for (i, (time, data)) in frames.into_iter().enumerate() {
+        let (number, wire_len) = (i as u64 + 1, data.len() as u32);
+        let frame = Frame { time: Time(time), number, link: LinkType(1), interface: 0, wire_len, data: &data };
+        analyzer.frames(&[frame], &mut |e| events.push(e.clone()));
+    }
+    // A second after the last frame, so that copies 10 microseconds behind do not prolong it.
+    let end = end.map(|t| Time(t + SECOND));
+    let analysis = analyzer.finish(end, &mut |e| events.push(e.clone()));
+    (events, analysis)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn events_and_report_agree_and_no_span_is_negative(story in story()) {
+        let (events, analysis) = analysed(frames(&story), None);
+        prop_assert_eq!(invariants::broken(&events, &analysis), None);
+    }
+
+    #[test]
+    fn a_run_repeats(story in story()) {
+        let (events, analysis) = analysed(frames(&story), None);
+        let (events_again, analysis_again) = analysed(frames(&story), None);
+        prop_assert_eq!(events, events_again);
+        prop_assert_eq!(analysis.flows, analysis_again.flows);
+    }
+
+    /// Each frame again 10 microseconds later, as by `-i any`: the same flows, and as many copies as segments.
+    #[test]
+    fn a_capture_of_everything_twice_gives_the_same_flows(story in story()) {
+        let frames = frames(&story);
+        let twice = frames.iter().flat_map(|(time, data)| [(*time, data.clone()), (time + 10_000, copied(data))]);
+        let end = frames.last().map(|(time, _)| *time);
+        let (_, once) = analysed(frames.iter().cloned(), end);
+        let (_, again) = analysed(twice, end);
+        let segments = once.tcp_segments;
+        prop_assert_eq!(again.skipped.duplicates - once.skipped.duplicates, segments);
+        let plain = |a: &Analysis, step: u64| -> Vec<_> {
+            a.flows.iter().cloned().map(|mut f| {
+                // Frame numbers double; the copies' finding is theirs alone.
+                f.findings.retain(|found| found.code != "capture_has_duplicates");
+                for death in &mut f.deaths {
+                    death.evidence.iter_mut().for_each(|n| *n = n.div_ceil(step));
+                }
+                f
+            }).collect()
+        };
+        prop_assert_eq!(plain(&once, 1), plain(&again, 2));
+    }
+}
+
+/// The frame on another link.
+fn copied(frame: &[u8]) -> Vec<u8> {
+    support::frames::copy(frame, 0, true)
+}
