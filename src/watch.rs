@@ -320,8 +320,7 @@ impl Watched {
             return;
         }
         self.finished = true;
-        self.live.settle(&self.conn, out);
-        self.live.by_silence(&self.conn, now, true, out);
+        self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
             self.live.heartbeats(&self.conn).advance(until, &mut heard);

@@ -179,7 +179,7 @@ fn next_timeout(gap: Nanos, before: Nanos) -> Nanos {
 }
 
 /// What a side that was trying has come to by `now`; `ended` when the capture ends there. `None` while it may still be
-/// trying, or has nothing to try.
+/// trying, has nothing to try, or has spoken when it should have given up.
 #[must_use]
 pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool) -> Option<Death> {
     let (me, dead) = (&c.half[by], by.peer());
@@ -189,6 +189,9 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
     let heard = c.last_heard(by);
     let (mechanism, last, next, evidence) = trying(c, l, by)?;
     let gave_up = last.plus(next);
+    if me.last > gave_up {
+        return None;
+    }
     let mut d = if now.since(gave_up) > slack(next) {
         let mut d = death(Some(by), dead, mechanism, heard, Some(gave_up), Basis::Inferred);
         d.uncertainty = slack(next);
@@ -207,7 +210,7 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
 #[must_use]
 pub fn due(c: &Connection, l: &Liveness, by: Side) -> Option<Time> {
     let (_, last, next, _) = trying(c, l, by)?;
-    Some(last.plus(next).plus(slack(next) + MILLISECOND))
+    Some(last.plus(next).plus(slack(next) + 1))
 }
 
 /// What a side is trying, when it last tried, when it would again, and the frames.

@@ -216,8 +216,13 @@ impl Liveness {
         if let Some(rare) = &mut self.rare
             && !s.flags.rst()
         {
-            rare.deaths
-                .retain(|d| d.basis != Basis::Inferred || d.detected_by != Some(from) || d.detected_at > Some(s.time));
+            let early =
+                |d: &Death| d.basis == Basis::Inferred && d.detected_by == Some(from) && d.detected_at <= Some(s.time);
+            for death in rare.deaths.extract_if(.., |d| early(d)) {
+                if let (Mechanism::KeepaliveTimeout, Some(probes)) = (death.mechanism, &mut self.probes[from]) {
+                    probes.count = None;
+                }
+            }
         }
     }
 
@@ -470,10 +475,13 @@ impl Liveness {
     }
 
     /// The capture ended, or the flow's ends were taken by a new connection: what was undecided is decided.
-    pub fn settle(&mut self, c: &Connection, out: &mut Out<'_>) {
+    pub fn finish(&mut self, c: &Connection, now: Time, out: &mut Out<'_>) {
+        for side in Side::BOTH {
+            self.answer_by_data(c, side, out);
+        }
+        self.by_silence(c, now, true, out);
         for side in Side::BOTH {
             self.end_window_run(c, side, out);
-            self.answer_by_data(c, side, out);
         }
     }
 }
