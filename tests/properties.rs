@@ -8,6 +8,7 @@ use hbsniff::analyzer::{Analysis, Analyzer, Options};
 use hbsniff::event::Event;
 use hbsniff::packet::{Flags, Frame, LinkType, SECOND, Time};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use support::frames::{Host, Tcp, unreachable};
 use support::invariants;
 
@@ -160,8 +161,21 @@ fn analysed(frames: impl IntoIterator<Item = Timed>, end: Option<i64>) -> (Vec<E
     (events, analysis)
 }
 
+/// The same cases each time; PROPTEST_CASES asks for more and PROPTEST_RNG_SEED for others.
+fn config() -> ProptestConfig {
+    let set = |name| std::env::var_os(name).is_some();
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if !set("PROPTEST_CASES") {
+        config.cases = 1000;
+    }
+    if !set("PROPTEST_RNG_SEED") {
+        config.rng_seed = RngSeed::Fixed(1);
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn events_and_report_agree_and_no_span_is_negative(story in story()) {
@@ -179,7 +193,9 @@ proptest! {
 
     /// Each frame again 10 microseconds later, as by `-i any`: the same flows, and as many copies as segments.
     #[test]
-    fn a_capture_of_everything_twice_gives_the_same_flows(story in story()) {
+    fn a_capture_of_everything_twice_gives_the_same_flows(mut story in story()) {
+        // A frame before the copy of the last one would make time go backwards.
+        story.acts.iter_mut().for_each(|act| act.after = act.after.max(20_000));
         let frames = frames(&story);
         let twice = frames.iter().flat_map(|(time, data)| [(*time, data.clone()), (time + 10_000, copied(data))]);
         let end = frames.last().map(|(time, _)| *time);

@@ -45,8 +45,9 @@ fn disagreement(events: &[&Event], flow: &FlowSummary) -> Option<String> {
     let plain = |d: &Death| Death { clock: None, recovered_as: None, outage: None, ..d.clone() };
     let mut told: Vec<Death> = events.iter().filter_map(|e| dead(&e.kind)).map(plain).collect();
     let reported: Vec<Death> = flow.deaths.iter().filter(|d| d.mechanism != Mechanism::Undetected).map(plain).collect();
-    // A moment that was computed is taken back when the side sends again.
+    // A moment that was computed is taken back when the side sends again, and told anew if it seems to fall silent again.
     told.retain(|d| d.basis != Basis::Inferred || reported.contains(d));
+    told.dedup();
     (told != reported).then(|| format!("deaths in the events {told:?}, in the report {reported:?}"))
 }
 
