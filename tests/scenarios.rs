@@ -6,7 +6,8 @@ mod support;
 use std::fmt::Write;
 use std::path::Path;
 
-use hbsniff::analyzer::{Analysis, Analyzer, Options};
+use hbsniff::analysis::Analysis;
+use hbsniff::analyzer::{Analyzer, Options};
 use hbsniff::event::{Event, EventKind};
 use hbsniff::packet::{Frame, LinkType, Time};
 use hbsniff::summary::{Basis, Both, Death, End, FlowSummary, Handshake, KeepaliveSummary, Side};
@@ -95,7 +96,7 @@ impl Run {
             problems.push(format!("expected {} flows, came {}", scenario.flows.len(), flows.len()));
         }
         for (flow, lines) in flows.iter().zip(&scenario.flows) {
-            compare_flow(flow, lines, &mut problems);
+            compare_flow(&flow, lines, &mut problems);
         }
         problems
     }

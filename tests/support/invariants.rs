@@ -1,6 +1,6 @@
 //! What must hold whatever the packets say: events and report tell the same, and no span is negative.
 
-use hbsniff::analyzer::Analysis;
+use hbsniff::analysis::Analysis;
 use hbsniff::event::{Event, EventKind};
 use hbsniff::summary::{Basis, Death, FlowSummary, Mechanism, Side, Spread};
 
@@ -8,8 +8,8 @@ use hbsniff::summary::{Basis, Death, FlowSummary, Mechanism, Side, Spread};
 pub fn broken(events: &[Event], analysis: &Analysis) -> Option<String> {
     analysis.flows.iter().find_map(|flow| {
         let of_flow: Vec<&Event> = events.iter().filter(|e| e.flow == flow.id).collect();
-        disagreement(&of_flow, flow)
-            .or_else(|| nonsense(&of_flow, flow))
+        disagreement(&of_flow, &flow)
+            .or_else(|| nonsense(&of_flow, &flow))
             .map(|what| format!("flow {}: {what}", flow.id))
     })
 }
