@@ -90,7 +90,8 @@ pub struct Pulse {
 /// How many periods make `gap`, if a whole number does; the error of each lost beat adds to the others' as its root.
 #[must_use]
 pub fn fold(gap: f32, period: f32, tolerance: f32) -> Option<u32> {
-    let k = (gap / period).round();
+    // The cast saturates, and makes 0 of what is no number.
+    let k = (gap / period + 0.5) as u32 as f32;
     let fits = k >= 1.0 && k <= MOST_FOLDED as f32 && (gap - k * period).abs() <= tolerance * period * k.sqrt();
     fits.then_some(k as u32)
 }
@@ -172,17 +173,25 @@ impl Gaps {
     }
 
     fn pulse_by(&self, clock: Clock) -> Option<Pulse> {
-        let mut gaps: Vec<f32> = self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).collect();
+        // Where nothing else was sent, clocks show the same gaps; the first stands for all.
+        let earlier = Clock::ALL.into_iter().take_while(|c| *c != clock);
+        if earlier.into_iter().any(|c| self.kept.iter().all(|g| g.by(clock) == g.by(c))) {
+            return None;
+        }
+        let mut buffer = [0.0; KEPT];
+        let gaps = self.sorted(clock, &mut buffer);
         let n = gaps.len();
         if n < FEWEST || n * 2 < self.kept.len() {
             return None;
         }
-        gaps.sort_unstable_by(f32::total_cmp);
         let mut best: Option<Pulse> = None;
         for tolerance in TOLERANCES {
-            let (window, hits) = densest(&gaps, (1.0 + tolerance) / (1.0 - tolerance));
+            let (window, hits) = densest(gaps, (1.0 + tolerance) / (1.0 - tolerance));
+            if hits * 2 < n {
+                continue;
+            }
             let period = median(&gaps[window..window + hits]);
-            if period < SHORTEST || hits * 2 < n {
+            if period < SHORTEST {
                 continue;
             }
             let folded = gaps[window + hits..].iter().filter(|&&g| fold(g, period, tolerance).is_some_and(|k| k > 1));
@@ -198,8 +207,24 @@ impl Gaps {
             if best.is_none_or(|b| chance < b.chance) {
                 best = Some(Pulse { clock, period, tolerance, chance, share });
             }
+            // A wider window explains no more than all.
+            if hits == n {
+                break;
+            }
         }
         best
+    }
+
+    /// The finite gaps by one clock, sorted.
+    fn sorted<'b>(&self, clock: Clock, buffer: &'b mut [f32; KEPT]) -> &'b mut [f32] {
+        let mut n = 0;
+        for gap in self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).take(KEPT) {
+            buffer[n] = gap;
+            n += 1;
+        }
+        let gaps = &mut buffer[..n];
+        gaps.sort_unstable_by(f32::total_cmp);
+        gaps
     }
 
     /// Whether the timer runs on whatever is sent, or starts anew with traffic, and then by which clock: told by the beats
@@ -246,19 +271,19 @@ impl Gaps {
     /// The gaps by one clock: median and deviation over the latest [`KEPT`], bounds over all for the beat's own clock.
     #[must_use]
     pub fn interval(&self, clock: Clock) -> Option<Interval> {
-        let mut gaps: Vec<f32> = self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).collect();
+        let mut buffer = [0.0; KEPT];
+        let gaps = self.sorted(clock, &mut buffer);
         if gaps.is_empty() {
             return None;
         }
-        gaps.sort_unstable_by(f32::total_cmp);
-        let middle = median(&gaps);
+        let middle = median(gaps);
         let (low, high) = match (clock, self.bounds) {
             (Clock::Beat, Some(bounds)) => bounds,
             _ => (gaps[0], gaps[gaps.len() - 1]),
         };
         gaps.iter_mut().for_each(|g| *g = (*g - middle).abs());
         gaps.sort_unstable_by(f32::total_cmp);
-        Some(Interval { median: middle.into(), min: low.into(), max: high.into(), mad: median(&gaps).into() })
+        Some(Interval { median: middle.into(), min: low.into(), max: high.into(), mad: median(gaps).into() })
     }
 }
 

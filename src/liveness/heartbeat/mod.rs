@@ -17,6 +17,7 @@ mod track;
 use crate::event::EventKind;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
+use content::{HEAD, says_heartbeat};
 use gaps::{Clock, Gap};
 use protocols::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
 use rhythm::{LARGE, Rhythm};
@@ -53,11 +54,20 @@ pub struct Heard {
 /// Pieces of an opening that are remembered; a protocol not known by then stays unknown.
 const OPENING_PIECES: usize = 64;
 
+/// Pieces past [`OPENING_LIMIT`] after which nobody waits for what the other side may still say to them.
+const UNKEPT_PIECES: usize = 8;
+
+/// The table of protocols fits the bits that say which are excluded.
+const ALL_EXCLUDED: u64 = u64::MAX >> (64 - TABLE.len());
+
 /// Signs of a protocol that one chunk can give; a stream of nothing but pings is no heartbeat.
 const MOST_SIGNS: usize = 256;
 
 /// Named heartbeats of one flow: a protocol and what it carries, both sides.
 const MOST_NAMED: usize = 8;
+
+/// Protocols that carry messages of others, so that any heartbeat may be inside.
+const CARRIERS: [&str; 2] = ["websocket", "tls"];
 
 /// A named heartbeat whose median gap is shorter is no heartbeat: HTTP/2 implementations measure bandwidth with pings.
 const SHORTEST_NAMED: f64 = 0.4;
@@ -99,8 +109,10 @@ struct Piece {
 struct Seeking {
     bytes: Both<Vec<u8>>,
     pieces: Vec<Piece>,
-    /// The protocols that it is not, by their place in the table.
-    excluded: Vec<bool>,
+    /// Pieces past [`OPENING_LIMIT`].
+    unkept: usize,
+    /// The protocols that it is not, a bit for each place in the table.
+    excluded: u64,
 }
 
 /// A parser, and the name of what it follows.
@@ -136,11 +148,12 @@ impl Named {
         if self.track.kind != BeatKind::Heartbeat {
             return;
         }
-        let paced = self.is_paced();
-        let Some(held) = &mut self.held else {
+        if self.held.is_none() {
             heard.push(what);
             return;
-        };
+        }
+        let paced = self.is_paced();
+        let Some(held) = &mut self.held else { return };
         if held.len() >= MOST_HELD {
             held.remove(0);
         }
@@ -239,17 +252,25 @@ impl Heartbeats {
     #[must_use]
     pub fn summaries(&self, now: Time) -> Vec<HeartbeatSummary> {
         let tracks: Vec<&Track> = self.named.iter().map(|n| &n.track).collect();
-        let mut all =
-            self.rhythm.as_ref().map_or_else(Vec::new, |r| r.summaries(now, &self.activity, &tracks, self.protocol()));
+        let rhythm = self.rhythm.as_ref();
+        let mut all = rhythm.map_or_else(Vec::new, |r| r.summaries(now, &self.activity, &tracks, self.any_pace()));
         let named = self.named.iter().filter(|n| n.is_paced());
-        all.extend(named.map(|n| n.track.summary(now, &self.activity, n.declared_s)));
+        all.extend(named.map(|n| n.track.latest().summary(now, &self.activity, n.declared_s)));
         all.sort_by_key(|s| s.first);
         all
     }
 
+    /// Whether an even pace alone may make a heartbeat. Inside a protocol that has messages of its own it does not, and
+    /// a message must say itself that it is one.
+    fn any_pace(&self) -> bool {
+        self.protocol().is_none_or(|name| CARRIERS.contains(&name))
+    }
+
     /// Notes the time of bytes that no parser claimed, and looks for a rhythm in them.
     fn unclaimed(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
-        if chunk.len <= LARGE || self.rhythm.as_ref().is_some_and(|r| !r.is_idle()) {
+        let begun = self.rhythm.as_ref().is_some_and(|r| !r.is_idle());
+        let may_beat = || self.any_pace() || says_heartbeat(&chunk.bytes[..chunk.bytes.len().min(HEAD)]);
+        if begun || chunk.len <= LARGE && may_beat() {
             self.rhythm.get_or_insert_default().data(chunk, &self.activity, heard);
         }
         self.activity.note(chunk.from, chunk.time);
@@ -393,16 +414,17 @@ impl Seeking {
         self.bytes[from].extend_from_slice(&bytes[..kept]);
         self.pieces.push(Piece { time, frame, from, kept, len });
         if kept == 0 {
+            self.unkept += 1;
             return None;
         }
-        self.excluded.resize(TABLE.len(), false);
         let opening = Opening { ports, bytes: Both(self.bytes.0.each_ref().map(Vec::as_slice)), from_start };
-        for (protocol, excluded) in TABLE.iter().zip(&mut self.excluded) {
-            if *excluded {
-                continue;
-            }
+        let mut undecided = ALL_EXCLUDED & !self.excluded;
+        while undecided != 0 {
+            let bit = undecided & undecided.wrapping_neg();
+            undecided ^= bit;
+            let protocol = &TABLE[bit.trailing_zeros() as usize];
             match (protocol.recognise)(&opening) {
-                Recognition::No => *excluded = true,
+                Recognition::No => self.excluded |= bit,
                 Recognition::Undecided => {}
                 Recognition::Yes(parser) => return Some((protocol.name, parser)),
             }
@@ -412,7 +434,8 @@ impl Seeking {
 
     /// Whether nothing more can come of it.
     fn exhausted(&self) -> bool {
-        self.excluded.iter().all(|&e| e)
+        self.excluded == ALL_EXCLUDED
+            || self.unkept >= UNKEPT_PIECES
             || self.pieces.len() >= OPENING_PIECES
             || self.bytes.0.iter().all(|b| b.len() >= OPENING_LIMIT)
     }

@@ -47,14 +47,15 @@ const PHASES: usize = 4;
 /// Gaps of two or more whole periods in a row that are a longer period: at 20 % loss, 1 in 15 000 runs of six is that.
 const LOST_IN_A_ROW: u64 = 6;
 
+/// A timer is looked for at every message of a class until it has so many gaps, then at every [`LOOK`]th.
+const MANY: u64 = 16;
+const LOOK: u64 = 4;
+
 /// A lower bar where the message says itself that it is a heartbeat.
 const CHANCE_IF_SAID: f64 = 0.05;
 
 /// Lengths of TLS records that differ by no more than this many digits are the same reply.
 const OPAQUE_WOBBLE: u32 = 8;
-
-/// Protocols that carry messages of others, so that any heartbeat may be inside.
-const CARRIERS: [&str; 2] = ["websocket", "tls"];
 
 /// By what a class recognises its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +136,8 @@ struct Detail {
     /// Its digest.
     last: u32,
     track: Option<Track>,
+    /// Whether its beats are told: a heartbeat's are, as far as its first ones show.
+    told: bool,
     /// Gaps in a row that are not one period.
     off_beat: usize,
     /// Earlier phases, with other periods.
@@ -249,7 +252,7 @@ impl Rhythm {
         }
         let (keys, count) = keys(&message);
         let keys = &keys[..count];
-        let this = if opaque { len } else { digest(len, bytes.iter().take(LONGEST_BEAT as usize).copied()) };
+        let this = if opaque { len } else { digest(len, start_of(bytes)) };
         let relation = Relation { digest: this, echoes: !opaque && this == self.last[from.peer()], answers };
         self.last[from] = this;
         // The message belongs to the heartbeat that is known for it, and to no other class.
@@ -342,7 +345,7 @@ impl Rhythm {
             self.due = Some(self.due.map_or(track.due(), |due| due.min(track.due())));
         }
         // What looked like a timer at first and does not go on so must not keep its messages from other classes.
-        if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.is_steady()) {
+        if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.steady) {
             self.classes.swap_remove(i);
         }
         is_track
@@ -382,7 +385,7 @@ impl Rhythm {
             // The first bytes of a binary reply often are its request's number.
             _ => len,
         };
-        let this = digest(message.len, message.bytes.iter().take(LONGEST_BEAT as usize).copied());
+        let this = digest(len, start_of(bytes));
         let mut answers = false;
         for class in self.classes.iter_mut().filter(|c| c.from != message.from) {
             answers |= class.reply(message, key, this, heard);
@@ -395,52 +398,42 @@ impl Rhythm {
         if self.due.is_none_or(|due| now < due) {
             return;
         }
-        for class in &mut self.classes {
-            if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_none_or(|t| now < t.due()) {
-                continue;
-            }
-            let told = class.kind() == Some(BeatKind::Heartbeat);
-            if let Some(track) = class.detail.as_mut().and_then(|d| d.track.as_mut()) {
+        for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
+            if let Some(track) = &mut detail.track {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
-                heard.truncate(if told { heard.len() } else { before });
+                heard.truncate(if detail.told { heard.len() } else { before });
             }
         }
         self.due = self.classes.iter().filter_map(|c| Some(c.detail.as_ref()?.track.as_ref()?.due())).min();
     }
 
-    /// The heartbeats and polls found. `named` are those known by name, which are not told again; `followed` is the
-    /// protocol that the flow speaks.
+    /// The heartbeats and polls found. `named` are those known by name, which are not told again; `any_pace` is whether
+    /// an even pace alone may make a heartbeat.
     #[must_use]
-    pub fn summaries(
-        &self,
-        now: Time,
-        activity: &Activity,
-        named: &[&Track],
-        followed: Option<&'static str>,
-    ) -> Vec<HeartbeatSummary> {
-        let carrier = followed.is_none_or(|name| CARRIERS.contains(&name));
-        let mut tracks: Vec<(&Class, &Detail, &Track)> = Vec::new();
+    pub fn summaries(&self, now: Time, activity: &Activity, named: &[&Track], any_pace: bool) -> Vec<HeartbeatSummary> {
+        if !self.tracks {
+            return Vec::new();
+        }
+        let mut tracks: Vec<(&Class, &Detail, Track)> = Vec::new();
         for class in &self.classes {
             if let Some(detail) = &class.detail
                 && let Some(track) = &detail.track
             {
-                tracks.push((class, detail, track));
+                tracks.push((class, detail, track.latest()));
             }
         }
         tracks.sort_by_key(|(class, _, track)| (class.likeness, track.first));
         let mut told: Vec<&Track> = Vec::new();
         let mut all = Vec::new();
-        for (class, detail, track) in tracks {
+        for (class, detail, track) in &tracks {
             let same = |other: &&Track| other.from == track.from && coincide(other, track);
             let answers = |other: &&Track| other.from != track.from && other.last_reply == Some(track.last);
-            if told.iter().chain(named).any(same) || named.iter().any(answers) || detail.follows() || !track.is_steady()
-            {
+            if told.iter().chain(named).any(same) || named.iter().any(answers) || detail.follows() || !track.steady {
                 continue;
             }
             told.push(track);
-            // Inside a protocol that has messages of its own, an even pace alone makes no heartbeat.
-            let Some(kind) = class.kind().filter(|_| carrier || detail.content.says_heartbeat()) else { continue };
+            let Some(kind) = class.kind().filter(|_| any_pace || detail.content.says_heartbeat()) else { continue };
             let mode = detail.mode();
             for phase in detail.past.iter().chain([track]) {
                 let now = if std::ptr::eq(phase, track) { now } else { phase.last };
@@ -463,11 +456,17 @@ fn period(track: &Track) -> Option<f32> {
     track.pulse.map(|p| p.period).or_else(|| track.gaps.interval(Clock::Beat).map(|i| i.median as f32))
 }
 
+/// As much of a message as can be a beat.
+fn start_of(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(LONGEST_BEAT as usize)]
+}
+
 /// The classes that a message belongs to.
 fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
     let Message { bytes, len, opaque, from, .. } = *message;
     let seed = (from as u32) << 31;
     let head = &bytes[..bytes.len().min(super::content::HEAD)];
+    // Lengths as they are, for multiplied they spread evenly over the doorkeeper.
     let mut keys = [(0, Likeness::Shape); 3];
     let mut count = 0;
     let mut add = |key, likeness| {
@@ -475,22 +474,21 @@ fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
         count += 1;
     };
     if opaque {
-        add(digest(seed, len.to_be_bytes()), Likeness::Length);
+        add(seed | len, Likeness::Length);
         return (keys, count);
     }
     // A text that is cut off or longer than is looked at is told by its beginning.
     let text = is_text(head);
     if text {
-        add(digest(seed, shape(head).to_be_bytes()), Likeness::Shape);
+        add(digest(seed, &shape(head).to_be_bytes()), Likeness::Shape);
     } else {
-        let first = head.iter().take(4).copied();
-        add(digest(seed ^ len, first), Likeness::Shape);
+        add(digest(seed ^ len, &head[..head.len().min(4)]), Likeness::Shape);
         if len <= LONGEST_BEAT {
-            add(digest(seed, len.to_be_bytes()), Likeness::Length);
+            add(seed | len, Likeness::Length);
         }
     }
     if len > 2 && len <= LONGEST_BEAT && head.len() >= 2 {
-        add(digest(seed, head[..2].iter().copied()), Likeness::Prefix);
+        add(digest(seed, &head[..2]), Likeness::Prefix);
     }
     (keys, count)
 }
@@ -514,9 +512,9 @@ impl Class {
 
     fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
         let gap = before.gap(message.time, self.last);
+        let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
+        let hit = alike(gap.beat, self.last_gap.beat) || idle();
         if self.detail.is_some() {
-            let idle = alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
-            let hit = idle || alike(gap.beat, self.last_gap.beat);
             self.hits = (self.hits + if hit { 1 } else { -1 }).clamp(-4, 8);
         }
         self.last = message.time;
@@ -534,6 +532,7 @@ impl Class {
                 answers: 0,
                 last: 0,
                 track: None,
+                told: false,
                 off_beat: 0,
                 past: Vec::new(),
             })
@@ -549,6 +548,9 @@ impl Class {
         detail.replies.asked = false;
         if detail.track.is_some() {
             detail.beat(message, gap);
+            if detail.count().is_power_of_two() {
+                self.judge();
+            }
             let interval = Some(nanos(f64::from(gap.beat)));
             self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
             return;
@@ -558,22 +560,34 @@ impl Class {
         }
         detail.beats.push(((message.time, message.frame), None));
         detail.gaps.push(gap);
-        let chance =
-            if detail.content.says_heartbeat() && self.likeness == Likeness::Shape { CHANCE_IF_SAID } else { CHANCE };
-        if self.hits >= 1
-            && !self.held
-            && self.crowded < self.seen
-            && let Some(pulse) = detail.gaps.pulse(chance)
+        // Once many gaps made no timer, one more hardly does.
+        if self.hits < 1 || self.held || self.crowded >= self.seen {
+            return;
+        }
+        if detail.gaps.seen() > MANY && !detail.gaps.seen().is_multiple_of(LOOK) {
+            return;
+        }
+        let said = |detail: &Detail| self.likeness == Likeness::Shape && detail.content.says_heartbeat();
+        if let Some(pulse) = detail.gaps.pulse(CHANCE_IF_SAID)
+            && (pulse.chance <= CHANCE || said(detail))
         {
             detail.begin(from, pulse);
+            self.judge();
             self.tell_all(heard);
         }
     }
 
-    /// Tells a beat, if it is one of a heartbeat and no reply.
+    /// Judges whether its messages are beats of a heartbeat and no replies.
+    fn judge(&mut self) {
+        let heartbeat = self.kind() == Some(BeatKind::Heartbeat);
+        if let Some(detail) = &mut self.detail {
+            detail.told = heartbeat && !detail.follows();
+        }
+    }
+
+    /// Tells a beat or a reply, if they are told.
     fn tell(&self, time: Time, frame: u64, kind: EventKind, heard: &mut Vec<Heard>) {
-        let follows = self.detail.as_ref().is_some_and(|d| d.follows());
-        if self.kind() == Some(BeatKind::Heartbeat) && !follows {
+        if self.detail.as_ref().is_some_and(|d| d.told) {
             heard.push(Heard { time, frame: Some(frame), from: self.from, kind });
         }
     }
@@ -609,10 +623,12 @@ impl Class {
             return false;
         };
         let since = message.time.since(last);
+        if !detail.replies.waiting || !(0..=REPLY_WITHIN).contains(&since) {
+            return false;
+        }
         let same = this == detail.last && detail.content.meaning() == Meaning::Constant;
         let share = if same { ECHO_SHARE } else { REPLY_SHARE };
-        let within = REPLY_WITHIN.min((self.last_gap.beat * SECOND as f32) as Nanos / share);
-        if !detail.replies.waiting || since < 0 || since > within {
+        if since > (self.last_gap.beat * SECOND as f32) as Nanos / share {
             return false;
         }
         let replies = &mut detail.replies;
@@ -706,6 +722,7 @@ impl Detail {
         track.pulse = Some(pulse);
         track.len = self.content.len;
         track.sample = self.content.sample().to_vec();
+        track.look();
         track.wait();
         self.track = Some(track);
     }

@@ -13,6 +13,13 @@ const MISSED_TOLERANCE: f32 = 0.35;
 /// Missed beats told one by one while a silence lasts; a summary counts them all.
 const MOST_TOLD: u64 = 16;
 
+/// A known timer is given up once chance explains its gaps this well.
+const UNSTEADY: f64 = 10.0 * CHANCE;
+
+/// Beats after which a timer is looked for anew at every beat no more, only at every [`LOOK`]th and where one is off.
+const YOUNG: u64 = 8;
+const LOOK: u64 = 8;
+
 /// One recurring message of one side.
 #[derive(Clone, Debug)]
 pub struct Track {
@@ -40,8 +47,12 @@ pub struct Track {
     pub sample: Vec<u8>,
     /// The gaps before its beats.
     pub gaps: Gaps,
-    /// The timer behind them.
+    /// The timer behind them, when it was last looked for.
     pub pulse: Option<Pulse>,
+    /// What restarts that timer.
+    clock: Clock,
+    /// Whether the latest gaps still are a timer's: what looked like one at first may not go on so.
+    pub steady: bool,
     /// Beats that a gap between two others shows as missing.
     missed: u64,
     /// Those that the present silence has shown and that were told.
@@ -68,6 +79,8 @@ impl Track {
             sample: Vec::new(),
             gaps: Gaps::default(),
             pulse: None,
+            clock: Clock::Beat,
+            steady: true,
             missed: 0,
             told: 0,
             due: Time(i64::MAX),
@@ -83,8 +96,27 @@ impl Track {
             self.missed += u64::from(fold(gap.by(clock), period, MISSED_TOLERANCE).unwrap_or(1) - 1);
         }
         self.gaps.push(gap);
-        self.pulse = self.gaps.pulse(CHANCE).or(self.pulse);
+        let on_beat = self.steady && self.pulse.is_some_and(|p| fold(gap.by(p.clock), p.period, p.tolerance).is_some());
+        if self.count <= YOUNG || !on_beat && self.steady || self.count.is_multiple_of(LOOK) {
+            self.look();
+        }
         self.wait();
+    }
+
+    /// The same with its timer looked for at once.
+    #[must_use]
+    pub fn latest(&self) -> Track {
+        let mut latest = self.clone();
+        latest.look();
+        latest
+    }
+
+    /// Looks for the timer.
+    pub fn look(&mut self) {
+        let pulse = self.gaps.pulse(UNSTEADY);
+        self.steady = pulse.is_some();
+        self.pulse = pulse.filter(|p| p.chance <= CHANCE).or(self.pulse);
+        self.clock = self.trigger().1;
     }
 
     /// Begins to wait for the next beat.
@@ -128,7 +160,9 @@ impl Track {
         self.last_reply = self.last_reply.map(|t| t.min(start));
         self.pulse = Some(old);
         self.gaps.drop_last(KEPT.min(moved as usize));
+        self.clock = self.trigger().1;
         next.gaps = tail;
+        next.look();
         next
     }
 
@@ -139,7 +173,7 @@ impl Track {
     /// What restarts the timer and how long it runs, seconds; `None` while none shows.
     #[must_use]
     pub fn timer(&self) -> Option<(Clock, f32)> {
-        self.pulse.map(|p| (self.trigger().1, p.period))
+        self.pulse.map(|p| (self.clock, p.period))
     }
 
     /// Since when the timer runs without a beat, and its period in seconds.
@@ -185,12 +219,6 @@ impl Track {
         if self.told < MOST_TOLD {
             self.due = after(self.told as f64 + 1.5);
         }
-    }
-
-    /// Whether its latest gaps still are a timer's: what looked like one at first may not go on so.
-    #[must_use]
-    pub fn is_steady(&self) -> bool {
-        self.gaps.pulse(10.0 * CHANCE).is_some()
     }
 
     /// How sure it is that this is what it is reported as, 0 to 1: the share of gaps that its timer explains, less while
