@@ -90,17 +90,27 @@ impl Files {
             let regular = if path == Path::new("-") { None } else { probe(path)? };
             size = size.zip(regular).map(|(a, b)| a + b);
         }
-        Ok(Files {
-            pending: paths.into(),
-            current: None,
+        Ok(Files { size, ..Files::over(paths.into(), None) })
+    }
+
+    /// A capture that comes from anywhere, under this name.
+    #[must_use]
+    pub fn reading(name: &str, bytes: Box<dyn Read + Send>) -> Self {
+        Files::over(VecDeque::new(), Some(Input::new(name.to_owned(), bytes, 0)))
+    }
+
+    fn over(pending: VecDeque<PathBuf>, current: Option<Input>) -> Self {
+        Files {
+            pending,
+            current,
             buffer: Buffer::new(),
             tally: Tally::default(),
             warnings: Vec::new(),
             warnings_left_out: 0,
             dropped: None,
             read: Arc::default(),
-            size,
-        })
+            size: None,
+        }
     }
 
     fn warn(&mut self, sentence: String) {
@@ -211,6 +221,11 @@ impl Source for Files {
 }
 
 impl Input {
+    /// A stream of which nothing is known yet, after `first` frames of others.
+    fn new(name: String, bytes: Bytes, first: u64) -> Self {
+        Input { name, bytes, packing: None, format: None, damage: None, gaps: 0, gap: None, first }
+    }
+
     /// Reads once and gives all frames that came with it.
     fn step(
         &mut self,
@@ -283,6 +298,10 @@ impl Input {
             let text = head.len() < MAGIC || stream::looks_like_text(head);
             return if text { Ok(TEXT_MAGIC) } else { Err(Trouble::Foreign(self.foreign(head))) };
         };
+        if head.len() < header && ended {
+            let what = format!("cut short: {} bytes of a capture's file header of {header}", head.len());
+            return Err(Trouble::Foreign(what));
+        }
         if head.len() < header {
             return Ok(header);
         }
@@ -374,8 +393,6 @@ impl Input {
             "the file is empty".to_owned()
         } else if left.is_empty() {
             "nothing is packed in it".to_owned()
-        } else if pcap::is_pcap(left) && left.len() < pcap::FILE_HEADER {
-            format!("cut short: {} bytes of a pcap file's header of {}", left.len(), pcap::FILE_HEADER)
         } else {
             self.recognise(buffer, tally, true)?;
             return Ok(Filled::Some);
@@ -543,7 +560,8 @@ mod tests {
             ("notes", b"just some text\n", "text"),
             ("zip", &gzip(b"{\"json\": true}"), "unpacked by gzip, it looks like JSON"),
             ("zipped nothing", &gzip(b""), "nothing is packed"),
-            ("short", &small_pcap()[..20], "20 bytes of a pcap file's header of 24"),
+            ("short", &small_pcap()[..20], "20 bytes of a capture's file header of 24"),
+            ("short snoop", b"snoop\0\0\0\0\0\0\x02\0\0", "14 bytes of a capture's file header of 16"),
             ("cut gzip", &gzip(&small_pcap())[..15], "its gzip data is cut short"),
         ] {
             let path = write(&dir, name, bytes);
