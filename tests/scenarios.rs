@@ -203,6 +203,7 @@ fn compare_keepalive(keepalive: &Both<Option<KeepaliveSummary>>, lines: &FlowLin
                     ("interval", figure(k.interval_s)),
                     ("count", k.count.map_or("none".into(), |n| n.to_string())),
                     ("len", k.probe_len.to_string()),
+                    ("stack", k.stack.unwrap_or("none").replace(' ', "_")),
                 ];
                 compare(&format!("keepalive of the {}", side.name()), e, &came, problems);
             }

@@ -55,7 +55,7 @@ pub struct Expected {
 const EVENTS: [&str; 6] =
     ["keepalive_probe", "keepalive_ack", "zero_window_probe", "zero_window_ack", "retransmission", "peer_dead"];
 const FLOW: [&str; 7] = ["handshake", "end", "retransmissions", "zero_window_probes", "bytes", "packets", "rtt"];
-const KEEPALIVE: [&str; 6] = ["probes", "answered", "idle", "interval", "count", "len"];
+const KEEPALIVE: [&str; 7] = ["probes", "answered", "idle", "interval", "count", "len", "stack"];
 const DEATH: [&str; 7] = ["heard", "at", "basis", "uncertainty", "evidence", "recovered", "outage"];
 const SKIPPED: [&str; 5] = ["not_tcp", "malformed", "truncated", "fragments", "duplicates"];
 
