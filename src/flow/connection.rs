@@ -311,6 +311,9 @@ impl Connection {
 
     /// Moves the state on by a segment of that shape. `probe` tells that the detectors took it for a probe.
     pub fn apply(&mut self, from: Side, s: &Segment<'_>, shape: Shape, probe: bool) {
+        if self.half[from.peer()].packets == 0 {
+            self.note_unseen(from, s);
+        }
         self.note_silence(s, shape);
         self.note_handshake(from, s);
         let now = s.time;
@@ -318,7 +321,6 @@ impl Connection {
             self.note_window(from, s, shape);
             self.acknowledge(from, s);
         }
-        let last = self.half[from].last;
         let me = &mut self.half[from];
         me.packets = me.packets.wrapping_add(1);
         me.ttl = s.ttl;
@@ -399,18 +401,29 @@ impl Connection {
             }
             Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
         }
-        self.note_echo(from, s, last, probe);
+        self.note_echo(from, s, probe);
     }
 
-    /// Of a peer that the capture does not show: an echo that moves on tells that something came since the last segment,
-    /// which is dated as early as it can have come.
-    fn note_unseen(&mut self, from: Side, tsecr: u32, last: Time) {
+    /// Of a peer that the capture does not show: an acknowledgment or an echo that moves on tells that something came since
+    /// the sender's last segment, which is dated as early as it can have come.
+    fn note_unseen(&mut self, from: Side, s: &Segment<'_>) {
+        let echoes = self.half[from].known.has(Known::TIMESTAMPS);
         let peer = &mut self.half[from.peer()];
-        let moved = after(tsecr, std::mem::replace(&mut peer.tsval, tsecr));
-        let me = &mut self.half[from];
-        if moved && me.known.has(Known::TIMESTAMPS) {
-            me.heard = last.plus(1);
+        let mut moved = s.flags.ack() && peer.known.has(Known::NXT) && after(s.ack, peer.nxt);
+        if let Some((_, tsecr)) = s.options.timestamps {
+            moved |= echoes && after(tsecr, peer.tsval);
+            peer.tsval = tsecr;
         }
+        if moved {
+            let me = &mut self.half[from];
+            me.heard = me.last.plus(1);
+        }
+    }
+
+    /// Whether `side` hears a peer that the capture does not show: then nothing follows from the peer's silence.
+    #[must_use]
+    pub fn hears_unseen(&self, side: Side) -> bool {
+        self.half[side.peer()].packets == 0 && self.half[side].heard != Time::default()
     }
 
     /// SND.NXT of a side whose empty segments turned out to be probes.
@@ -499,12 +512,8 @@ impl Connection {
     }
 
     /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received.
-    /// `last` is the sender's segment before.
-    fn note_echo(&mut self, from: Side, s: &Segment<'_>, last: Time, probe: bool) {
+    fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
         let Some((tsval, tsecr)) = s.options.timestamps else { return };
-        if self.half[from.peer()].packets == 0 {
-            self.note_unseen(from, tsecr, last);
-        }
         let peer = &self.half[from.peer()];
         let heard = if !peer.known.has(Known::TIMESTAMPS) || s.flags.syn() && !s.flags.ack() {
             None

@@ -232,7 +232,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    if !unheard || !p.outstanding || me.last > p.last || p.run < 2 {
+    if !unheard || c.hears_unseen(by) || !p.outstanding || me.last > p.last || p.run < 2 {
         return None;
     }
     Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame, p.last_frame]))
