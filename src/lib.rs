@@ -11,6 +11,7 @@ pub mod cli;
 pub mod decode;
 pub mod engine;
 pub mod event;
+pub mod explain;
 pub mod flow;
 pub mod liveness;
 pub mod packet;

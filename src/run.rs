@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::ColorChoice;
+use clap::{ColorChoice, CommandFactory};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::analysis::Analysis;
 use crate::analyzer::FlowFilter;
 use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
-use crate::cli::{Cli, Meter};
+use crate::cli::{Cli, Command, Meter};
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::explain;
 use crate::liveness::findings::FailOn;
+use crate::liveness::limits;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, events, json, schema, text};
 
@@ -39,6 +41,12 @@ pub enum RunError {
     /// The output.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
+    /// A word that means nothing here.
+    #[error(transparent)]
+    Unknown(#[from] explain::Unknown),
+    /// The user's table of limits.
+    #[error("{0}: {1}")]
+    Limits(String, String),
     /// The system.
     #[error("cannot heed signals: {0}")]
     Signals(io::Error),
@@ -50,6 +58,10 @@ pub enum RunError {
 /// If the input or the output cannot be used. A reader of the output that went away is none.
 pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    if let Some(told) = tell(cli, &mut out) {
+        heard(out.flush())?;
+        return told.map(|()| Verdict::Clean);
+    }
     if cli.schema {
         heard(schema::write(&mut out).and_then(|()| out.flush()))?;
         return Ok(Verdict::Clean);
@@ -58,6 +70,11 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
         let all = capture::interfaces()?;
         heard(all.iter().try_for_each(|i| writeln!(out, "{i}")).and_then(|()| out.flush()))?;
         return Ok(Verdict::Clean);
+    }
+    if let Some(path) = &cli.limits {
+        let wrong = |e: String| RunError::Limits(path.display().to_string(), e);
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        limits::add(limits::parse(&text).map_err(|e| wrong(e.to_string()))?);
     }
     let (analysis, info) = analyse(cli, &mut out)?;
     if cli.json || cli.events {
@@ -76,6 +93,27 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     })?;
     heard(out.flush())?;
     Ok(verdict(&cli.fail_on, &analysis))
+}
+
+/// What is told without anything to analyse, if such was asked.
+fn tell(cli: &Cli, out: &mut impl Write) -> Option<Result<(), RunError>> {
+    let result = match (&cli.command, cli.completions) {
+        (Some(Command::Explain { word: Some(word) }), _) => match explain::explain(out, word) {
+            Ok(Err(unknown)) => return Some(Err(unknown.into())),
+            Ok(Ok(())) => Ok(()),
+            Err(e) => Err(e),
+        },
+        (Some(Command::Explain { word: None }), _) => explain::list(out),
+        (None, Some(shell)) => {
+            // It may panic where it cannot write: so it writes to memory.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hbsniff", &mut text);
+            out.write_all(&text)
+        }
+        (None, None) if cli.man => clap_mangen::Man::new(Cli::command()).render(out),
+        (None, None) => return None,
+    };
+    Some(heard(result))
 }
 
 /// Says something on standard error; if nobody listens there, nothing can be done about it.

@@ -255,3 +255,44 @@ fn what_needs_libpcap_says_so() {
         assert!(error(args).contains("--features libpcap"));
     }
 }
+
+#[test]
+fn a_word_is_explained_and_an_unknown_one_is_2() {
+    let (status, stdout, stderr) = told(&run(&["explain", "keepalive_suppressed"]));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("TCP_USER_TIMEOUT") && stdout.contains("tcp_retries2"), "{stdout}");
+    let (status, stdout, _) = told(&run(&["explain"]));
+    assert!(status == 0 && stdout.contains("  half_open\n"), "{stdout}");
+    let stderr = error(&["explain", "half_opne"]);
+    assert!(stderr.contains("did you mean half_open?"), "{stderr}");
+}
+
+#[test]
+fn short_help_fits_a_screen_and_manual_and_completions_know_the_options() {
+    let (_, short, _) = told(&run(&["-h"]));
+    assert!(short.lines().count() <= 48 && short.contains("Examples:"), "{short}");
+    let (status, manual, _) = told(&run(&["--man"]));
+    assert!(status == 0 && manual.contains(".TH hbsniff 1") && manual.contains("fail\\-on"), "{manual}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, completions, _) = told(&run(&["--completions", shell]));
+        assert!(status == 0 && completions.contains("fail-on") && completions.contains("explain"), "{completions}");
+    }
+}
+
+#[test]
+fn limits_of_one_s_own_are_added() {
+    let dir = Dir::new();
+    let mut packets = handshake();
+    packets.push(segment(true, 0x18, 100, 200));
+    let mut capture = pcap(&packets);
+    // The last packet comes 45 s after the others.
+    let last = capture.len() - packets[3].len() - 16;
+    capture[last..last + 4].copy_from_slice(&1_700_000_047u32.to_le_bytes());
+    let capture = dir.file("a.pcap", &capture);
+    let row = "[[limit]]\nname = \"our own NAT\"\nlimit_s = 40\nresets = \"any\"\nsource = \"the wiki\"\n";
+    let (status, stdout, stderr) = told(&run(&["--all", "--limits", &dir.file("ours.toml", row.as_bytes()), &capture]));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("our own NAT (40 s)"), "{stdout}");
+    let stderr = error(&["--limits", &dir.file("bad.toml", b"[[limit]]\nname = 1\n"), &capture]);
+    assert!(stderr.contains("bad.toml"), "{stderr}");
+}

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ColorChoice, CommandFactory, Parser};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::packet::{Address, Endpoint};
 pub use meter::Meter;
@@ -26,6 +27,16 @@ const LONG_VERSION: &str = if cfg!(feature = "libpcap") {
     )
 };
 
+const FEW_EXAMPLES: &str = "\
+Examples:
+  hbsniff trace.pcap                        who died, who noticed, how long it took
+  hbsniff --port 5432 --all a.pcap b.pcap   every flow of a database, over two files
+  hbsniff -i eth0 --duration 30m            watch an interface for half an hour, then report
+  hbsniff --events -i eth0                  one line of JSON for each event, as it happens
+  hbsniff explain keepalive_suppressed      what a word of the report means, and how to fix it
+
+More options and examples: --help";
+
 const EXAMPLES: &str = "\
 Examples:
   hbsniff trace.pcap                            who died, who noticed, how long it took
@@ -37,6 +48,9 @@ Examples:
   ssh host tcpdump -U -w - tcp | hbsniff -      watch another host
   hbsniff --fail-on dead-peer,unprotected ci.pcap
                                                 a gate for tests: exit status 1 if something is wrong
+  hbsniff explain keepalive_suppressed          what a word of the report means, and how to fix it
+  hbsniff --completions bash > /etc/bash_completion.d/hbsniff
+  hbsniff --man > /usr/local/share/man/man1/hbsniff.1
 
 Exit status: 0 analysed, 1 analysed and --fail-on matched, 2 could not be analysed.";
 
@@ -46,8 +60,13 @@ Exit status: 0 analysed, 1 analysed and --fail-on matched, 2 could not be analys
 /// what only looks like them: which settings are in force, where a dead peer was noticed and after how long, and which
 /// connections nobody watches.
 #[derive(Debug, Parser)]
-#[command(name = "hbsniff", version, long_version = LONG_VERSION, after_help = EXAMPLES)]
+#[command(name = "hbsniff", version, long_version = LONG_VERSION, after_help = FEW_EXAMPLES,
+    after_long_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
+    /// What to do instead of analysing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Captures to read, in this order, as one: pcap or pcapng, also packed by gzip or zstd; - is standard input
     #[arg(value_name = "FILE", conflicts_with = "interface")]
     files: Vec<PathBuf>,
@@ -81,8 +100,22 @@ pub struct Cli {
     pub events: bool,
 
     /// Print the JSON Schema of --json and --events
-    #[arg(long, help_heading = "Output", exclusive = true)]
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
     pub schema: bool,
+
+    /// Print the manual page
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
+    pub man: bool,
+
+    /// Print the completions for a shell
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true, value_name = "SHELL")]
+    pub completions: Option<Shell>,
+
+    /// A table of idle timeouts of your own load balancers, NATs and proxies, added to the built-in one: TOML with
+    /// [[limit]] name, limit_s, resets ("any" or "payload"), ends ("silent", "rst_next_sender", "rst_both", "fin"; may be
+    /// left out), source
+    #[arg(long, help_heading = "More", value_name = "FILE", hide_short_help = true)]
+    pub limits: Option<PathBuf>,
 
     /// Tell of every flow in full, the healthy ones too
     #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "events"])]
@@ -94,11 +127,11 @@ pub struct Cli {
     pub fail_on: Vec<FailOn>,
 
     /// Threads that analyse files: 1 or 2 [default: 2 where there are two processors]
-    #[arg(long, help_heading = "Output", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub threads: Option<u8>,
 
     /// When to use colours; NO_COLOR in the environment is heeded too
-    #[arg(long, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
+    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 
     /// Only flows with this address at either end
@@ -126,26 +159,36 @@ pub struct Cli {
     pub port: Vec<u16>,
 
     /// Capture only what this expression of tcpdump's matches (needs a build with libpcap)
-    #[arg(long, help_heading = "Capture", value_name = "EXPRESSION", conflicts_with_all = ["files", "read"])]
+    #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "EXPRESSION", conflicts_with_all = ["files", "read"])]
     pub capture_filter: Option<String>,
 
     /// Keep at most this many bytes of each packet
-    #[arg(long, help_heading = "Capture", value_name = "BYTES", conflicts_with_all = ["files", "read"],
+    #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "BYTES", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=262_144), default_value = "262144", hide_default_value = true)]
     pub snaplen: u32,
 
     /// The kernel's buffer, in KiB; larger if the report tells of dropped packets
-    #[arg(long, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
+    #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "8192")]
     pub buffer_size: u32,
 
     /// See packets for other hosts too (the default)
-    #[arg(long, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "no_promiscuous")]
+    #[arg(long, hide_short_help = true, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "no_promiscuous")]
     promiscuous: bool,
 
     /// See only packets from and to this host
-    #[arg(long, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "promiscuous")]
+    #[arg(long, hide_short_help = true, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "promiscuous")]
     no_promiscuous: bool,
+}
+
+/// What can be done besides analysing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a word of the report means, what to do about it, and where that is written
+    Explain {
+        /// A finding's code, a mechanism, an event, …; without one, all are listed
+        word: Option<String>,
+    },
 }
 
 impl Cli {
@@ -153,7 +196,8 @@ impl Cli {
     #[must_use]
     pub fn from_args() -> Self {
         let cli = Self::parse();
-        let given = cli.list_interfaces || cli.schema || cli.interface.is_some() || !cli.sources().is_empty();
+        let told = cli.command.is_some() || cli.man || cli.completions.is_some();
+        let given = told || cli.list_interfaces || cli.schema || cli.interface.is_some() || !cli.sources().is_empty();
         if !given {
             let what = "nothing to analyse: give a capture FILE, - for standard input, or -i INTERFACE";
             Self::command().error(ErrorKind::MissingRequiredArgument, what).exit();

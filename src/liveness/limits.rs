@@ -1,7 +1,7 @@
 //! What middleboxes and servers forget after how long: `data/idle-timeouts.toml`, asked both ways. Which of them would
 //! break a connection that is silent for so long, and which of them fits the silence in which one broke.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde::Deserialize;
 
@@ -64,12 +64,23 @@ pub fn parse(text: &str) -> Result<Vec<Limit>, toml::de::Error> {
     Ok(limits)
 }
 
+static ADDED: OnceLock<Vec<Limit>> = OnceLock::new();
+
 static KNOWN: LazyLock<Vec<Limit>> = LazyLock::new(|| {
     // A test reads the file; were it broken after all, a report without hints is better than none.
-    parse(include_str!("../../data/idle-timeouts.toml")).unwrap_or_default()
+    let built_in = parse(include_str!("../../data/idle-timeouts.toml")).unwrap_or_default();
+    let mut limits = [built_in, ADDED.get().cloned().unwrap_or_default()].concat();
+    limits.sort_by(|a, b| a.limit_s.total_cmp(&b.limit_s));
+    limits
 });
 
-/// The built-in table, shortest limit first.
+/// Adds the user's own rows for the whole process, once and before the table is first asked.
+pub fn add(limits: Vec<Limit>) {
+    // A second table would come too late for what was already said.
+    let _ = ADDED.set(limits);
+}
+
+/// The built-in table and what was added, shortest limit first.
 #[must_use]
 pub fn known() -> &'static [Limit] {
     &KNOWN
