@@ -187,6 +187,8 @@ pub struct Connection {
     pub handshake: Handshake,
 }
 
+/// An acknowledgment is delayed by no more than this (RFC 9293 §3.8.6.3).
+const DELAYED_ACK: Nanos = SECOND / 2;
 /// An acknowledgment this far beyond SND.NXT is nonsense rather than a capture gap: windows end at 1 GiB (RFC 7323 §2.3).
 const PLAUSIBLE: i32 = 1 << 30;
 
@@ -233,14 +235,16 @@ impl Connection {
         of(Side::Client).max(of(Side::Server))
     }
 
-    /// The last segment of `of`'s peer that `of` can have received, as far as the capture tells: the echo of its
-    /// timestamp decides, and without timestamps every segment counts.
+    /// The last segment of `of`'s peer that `of` can have received, as far as the capture tells. The echo of its timestamp
+    /// decides. Without timestamps every segment counts, unless `of` went on without acknowledging what the peer sent.
     #[must_use]
     pub fn last_heard(&self, of: Side) -> Option<Time> {
         let (me, peer) = (&self.half[of], &self.half[of.peer()]);
+        let echoes = me.known.has(Known::TIMESTAMPS) && peer.known.has(Known::TIMESTAMPS);
+        let silent = peer.in_flight() && me.last.since(peer.flight) > DELAYED_ACK;
         if peer.packets == 0 {
             Some(me.heard).filter(|t| *t != Time::default())
-        } else if me.known.has(Known::TIMESTAMPS) && peer.known.has(Known::TIMESTAMPS) && me.heard != Time::default() {
+        } else if (echoes || silent) && me.heard != Time::default() {
             Some(me.heard)
         } else {
             Some(peer.last_real).filter(|t| *t != Time::default())
@@ -511,9 +515,16 @@ impl Connection {
         }
     }
 
-    /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received.
+    /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received. Without them, an
+    /// acknowledgment of all does.
     fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
-        let Some((tsval, tsecr)) = s.options.timestamps else { return };
+        let Some((tsval, tsecr)) = s.options.timestamps else {
+            let peer = &self.half[from.peer()];
+            if !self.half[from].known.has(Known::TIMESTAMPS) && !peer.in_flight() && s.flags.ack() {
+                self.half[from].heard = peer.last_real;
+            }
+            return;
+        };
         let peer = &self.half[from.peer()];
         let heard = if !peer.known.has(Known::TIMESTAMPS) || s.flags.syn() && !s.flags.ack() {
             None

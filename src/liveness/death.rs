@@ -5,10 +5,10 @@
 //! silence it is computed from the pace of its resends.
 
 use super::keepalive::{ANSWER, Probes};
-use super::{Liveness, Resends};
+use super::{Liveness, Resends, rules};
 use crate::flow::connection::{Connection, Known};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
-use crate::summary::{Basis, Death, Handshake, HeartbeatSummary, Mechanism, Mode, Side};
+use crate::summary::{Basis, BeatKind, Death, Handshake, HeartbeatSummary, Mechanism, Mode, Side};
 
 /// Resends of the same bytes, or unanswered window probes, that raise a suspicion: a lost segment alone is resent once or
 /// twice (a tail loss probe and a timeout), the third says that nothing comes back.
@@ -130,8 +130,9 @@ pub fn heartbeat_overdue(c: &Connection, l: &Liveness, by: Side, at: Time, frame
         return None;
     }
     let heard = c.last_heard(by).unwrap_or(c.first);
-    let beats = l.known_heartbeats()?.summaries(at);
-    let overdue = beats.iter().any(|h| overdue(c, h, by, heard, at));
+    let mut beats = l.known_heartbeats()?.summaries(at);
+    beats.retain(|h| h.kind == BeatKind::Heartbeat);
+    let overdue = beats.iter().any(|h| overdue(c, h, by, heard, at)) && !beats.iter().any(|h| had_stopped(h, by, at));
     overdue.then(|| {
         let mut d = death(Some(by), dead, Mechanism::HeartbeatTimeout, Some(heard), Some(at), Basis::Observed);
         d.evidence.extend(frame);
@@ -140,17 +141,29 @@ pub fn heartbeat_overdue(c: &Connection, l: &Liveness, by: Side, at: Time, frame
 }
 
 fn overdue(c: &Connection, h: &HeartbeatSummary, by: Side, heard: Time, at: Time) -> bool {
-    let Some(interval) = h.interval.map(|i| i.median).filter(|m| *m > 0.0) else { return false };
-    let interval = crate::packet::nanos(interval);
-    let late = |since: Time| at.since(since) as f64 > OVERDUE_INTERVALS * interval as f64;
+    let Some(interval) = h.interval.map(|i| crate::packet::nanos(i.median)).filter(|m| *m > 0) else { return false };
+    let intervals = (OVERDUE_INTERVALS * interval as f64) as Nanos;
+    // A rule of the protocol may be stricter, such as a hold time of 1.25 intervals.
+    let ruled = rules::patience(h, by).map_or(intervals, |p| crate::packet::nanos(p.seconds) * 49 / 50);
+    let late = |since: Time| at.since(since) > intervals.min(ruled);
     if h.from == by {
         // Its own requests go unanswered.
-        let unanswered = h.mode == Mode::RequestReply && h.replies > 0 && h.last_reply.is_none_or(|r| r < h.last);
-        unanswered && (at.since(h.last) >= OVERDUE_REPLY.max(20 * c.rtt) || h.last_reply.is_some_and(late))
+        unanswered(h) && (at.since(h.last) >= OVERDUE_REPLY.max(20 * c.rtt) || h.last_reply.is_some_and(late))
     } else {
         // The peer's beats stay away, and so does everything else that could stand for them.
         late(h.last.min(heard)) && late(c.half[h.from].last_data.min(heard.max(h.last.min(heard))))
     }
+}
+
+/// Whether the last request drew no reply, though requests do.
+fn unanswered(h: &HeartbeatSummary) -> bool {
+    h.mode == Mode::RequestReply && h.replies > 0 && h.last_reply.is_none_or(|r| r < h.last)
+}
+
+/// Whether `by` had stopped its own beats before: then the conversation was over, and its end needs no dead peer.
+fn had_stopped(h: &HeartbeatSummary, by: Side, at: Time) -> bool {
+    let interval = h.interval.map_or(0, |i| crate::packet::nanos(i.median));
+    h.from == by && !unanswered(h) && at.since(h.last) as f64 > OVERDUE_INTERVALS * interval as f64
 }
 
 /// Judges a side's first FIN, by the state before it. `behind` is when the side last resent bytes, if the FIN comes with
@@ -170,12 +183,9 @@ pub fn on_fin(c: &Connection, l: &Liveness, by: Side, s: &Segment<'_>, behind: O
     Some(d)
 }
 
-/// When a timer that went off at these gaps goes off next: twice the last gap (RFC 6298 §5.5), or the same once it has
-/// reached its ceiling, which is a second at least (Linux TCP_RTO_MAX_MS). Two equal gaps below that are a tail loss probe
-/// and the first timeout.
-fn next_timeout(gap: Nanos, before: Nanos) -> Nanos {
-    let at_ceiling = gap >= SECOND && (gap - before).abs() <= gap / 10;
-    if at_ceiling { gap } else { (2 * gap).min(RTO_MAX.max(gap)) }
+/// When the retransmission timer goes off next.
+fn next_timeout(r: &Resends) -> Nanos {
+    if r.at_ceiling { r.gap } else { (2 * r.timeout).min(RTO_MAX.max(r.gap)) }
 }
 
 /// What a side that was trying has come to by `now`; `ended` when the capture ends there. `None` while it may still be
@@ -219,11 +229,12 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     let rare = l.rare.as_deref();
     if let Some(r) = rare.map(|r| &r.resends[by]).filter(|r| stuck(c, by, r)) {
         let unreachable = rare.and_then(|x| x.unreachable[by]).filter(|u| u.last >= r.sent);
-        let next = next_timeout(r.gap, r.gap_before);
+        let next = next_timeout(r);
         return Some(match unreachable {
-            // An ICMP error takes back one doubling of the timer that runs (RFC 6069, Linux tcp_ld_RTO_revert).
-            Some(u) if u.last >= r.last => (Mechanism::IcmpUnreachable, r.last, r.gap, [u.first_frame, r.last_frame]),
-            Some(u) => (Mechanism::IcmpUnreachable, r.last, next, [u.first_frame, r.last_frame]),
+            Some(u) => {
+                let next = if u.shortens && u.last >= r.last { r.timeout } else { next };
+                (Mechanism::IcmpUnreachable, r.last, next, [u.first_frame, r.last_frame])
+            }
             None => (Mechanism::RetransmissionTimeout, r.last, next, [r.first_frame, r.last_frame]),
         });
     }

@@ -45,13 +45,40 @@ pub struct Resends {
     pub last_frame: u64,
     /// Gap before the last.
     pub gap: Nanos,
-    /// Gap before that.
-    pub gap_before: Nanos,
+    /// The retransmission timeout that went off last: the gap less the lateness of timers, as far as the gaps before tell.
+    pub timeout: Nanos,
+    /// Whether the timeout no longer doubles.
+    pub at_ceiling: bool,
+}
+
+/// A ceiling of the retransmission timeout is a second at least (Linux TCP_RTO_MAX_MS). Two equal gaps below that are a tail
+/// loss probe and the first timeout.
+const LEAST_CEILING: Nanos = SECOND;
+
+impl Resends {
+    /// The same bytes again. Timers fire late but never early, and each timeout is twice the last (RFC 6298 §5.5): twice
+    /// what the timeout before was is a better figure for this one than a late gap.
+    fn again(&mut self, time: Time, frame: u64) {
+        if self.count == 0 {
+            self.first_frame = frame;
+        }
+        self.count += 1;
+        let gap = time.since(self.last);
+        self.at_ceiling = gap >= LEAST_CEILING && (gap - self.gap).abs() <= gap / 10;
+        let doubled = 2 * self.timeout;
+        self.timeout = if doubled > 0 && (gap - doubled).abs() <= doubled / 8 { gap.min(doubled) } else { gap };
+        self.gap = gap;
+        self.last = time;
+        self.last_frame = frame;
+    }
 }
 
 /// ICMP errors that told a side that its peer cannot be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Unreachable {
+    /// Whether the last one makes Linux take back a doubling of the timeout: no route, no host (RFC 6069,
+    /// `tcp_ld_RTO_revert`).
+    pub shortens: bool,
     /// The first's frame.
     pub first_frame: u64,
     /// The last.
@@ -449,14 +476,7 @@ impl Liveness {
         if resends.sent != flight || resends.count == 0 {
             *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
         }
-        if resends.count == 0 {
-            resends.first_frame = s.frame;
-        }
-        resends.count += 1;
-        resends.gap_before = resends.gap;
-        resends.gap = s.time.since(resends.last);
-        resends.last = s.time;
-        resends.last_frame = s.frame;
+        resends.again(s.time, s.frame);
         out.suspicious |= resends.count >= death::SUSPICIOUS;
     }
 
@@ -464,7 +484,8 @@ impl Liveness {
     pub fn icmp(&mut self, told: Side, e: &IcmpError) {
         let known = &mut self.rare().unreachable[told];
         let first_frame = known.map_or(e.frame, |k| k.first_frame);
-        *known = Some(Unreachable { first_frame, last: e.time, last_frame: e.frame });
+        let shortens = if e.v6 { e.code == 0 } else { e.code <= 1 };
+        *known = Some(Unreachable { shortens, first_frame, last: e.time, last_frame: e.frame });
     }
 
     /// Tells what the heartbeat detector heard.
@@ -490,7 +511,8 @@ impl Liveness {
 /// sent since.
 fn answers(c: &Connection, prober: Side, probes: &Probes, s: &Segment<'_>) -> bool {
     let me = &c.half[prober];
-    (s.ack == me.nxt || s.ack == me.una) && !probes.data_since && s.time.since(probes.last) <= ANSWER
+    let arrived = s.ack == me.nxt || s.ack == me.una;
+    arrived && !me.known.has(Known::RESET) && !probes.data_since && s.time.since(probes.last) <= ANSWER
 }
 
 fn tell_window_probes(probes: &[Candidate], from: Side, out: &mut Out<'_>) {
