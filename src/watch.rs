@@ -27,7 +27,8 @@ pub struct Watched {
     scheduled: bool,
     /// How it ended, once that was told.
     ended: Option<End>,
-    finished: bool,
+    /// When nothing more could come: the capture ended, or a new connection took the ends.
+    finished: Option<Time>,
 }
 
 /// What few of a million flows need.
@@ -69,7 +70,7 @@ impl Watched {
             bare_segment: 0,
             scheduled: false,
             ended: None,
-            finished: false,
+            finished: None,
         }
     }
 
@@ -305,7 +306,7 @@ impl Watched {
     /// The time to look has come; gives the next time if there is one.
     pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
         self.scheduled = false;
-        if self.finished {
+        if self.finished.is_some() {
             return None;
         }
         self.live.by_silence(&self.conn, now, false, out);
@@ -316,10 +317,10 @@ impl Watched {
 
     /// Nothing more will come: the last verdicts.
     pub fn finish(&mut self, now: Time, out: &mut Out<'_>) {
-        if self.finished {
+        if self.finished.is_some() {
             return;
         }
-        self.finished = true;
+        self.finished = Some(now);
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
@@ -353,7 +354,7 @@ impl Watched {
 
     /// Until when beats were due: the flow's end, or the capture's while it is open.
     fn open_until(&self, capture_end: Time) -> Time {
-        if self.end() == End::Open { capture_end } else { self.conn.last() }
+        if self.end() == End::Open { self.finished.unwrap_or(capture_end) } else { self.conn.last() }
     }
 
     /// What is known of the flow, and what the verdicts need besides.
