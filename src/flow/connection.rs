@@ -520,7 +520,7 @@ impl Connection {
     fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
         let Some((tsval, tsecr)) = s.options.timestamps else {
             let peer = &self.half[from.peer()];
-            if !self.half[from].known.has(Known::TIMESTAMPS) && !peer.in_flight() && s.flags.ack() {
+            if peer.packets > 0 && !self.half[from].known.has(Known::TIMESTAMPS) && !peer.in_flight() && s.flags.ack() {
                 self.half[from].heard = peer.last_real;
             }
             return;
