@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::analysis::{self, Analysis};
+use crate::clock::Clock;
 use crate::decode::{Decoder, Plain};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::{Connection, Known};
@@ -64,8 +65,8 @@ pub struct Analyzer {
     options: Options,
     decoder: Decoder,
     analysis: Analysis,
-    /// The last frame's time: a clock that stepped back goes on from there.
-    now: Option<Time>,
+    /// Ends the capture at its last frame: one that stepped back goes on from there.
+    clock: Clock,
     flows: Flows,
 }
 
@@ -84,7 +85,7 @@ impl Analyzer {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::default());
-        Analyzer { options, decoder, analysis, now: None, flows }
+        Analyzer { options, decoder, analysis, clock: Clock::default(), flows }
     }
 
     /// Takes the next frames. More at a time cost less each: what they need is fetched from memory side by side.
@@ -120,7 +121,7 @@ impl Analyzer {
         a.packets += 1;
         a.bytes += u64::from(frame.wire_len);
         a.first_packet.get_or_insert(frame.time);
-        self.now = Some(frame.time);
+        self.clock.shows(frame.time);
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
         let mine = |hash: u32| self.options.has(hash);
@@ -165,7 +166,7 @@ impl Analyzer {
     /// When the capture ends: with its last frame, or at `now` if that is later.
     #[must_use]
     pub fn end(&self, now: Option<Time>) -> Option<Time> {
-        self.now.max(now)
+        self.clock.now().max(now)
     }
 
     /// Tells the last verdicts: nothing more will come, and the capture ended at `now` or with its last frame.
@@ -185,7 +186,11 @@ impl Analyzer {
         for share in shares {
             tables.push(share.flows.table);
             match &mut merged {
-                None => merged = Some(share.analysis),
+                None => {
+                    let mut analysis = share.analysis;
+                    analysis.warnings.extend(share.clock.warning());
+                    merged = Some(analysis);
+                }
                 Some(first) => first.skipped.duplicates += share.analysis.skipped.duplicates,
             }
         }

@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod analyzer;
 pub mod capture;
 pub mod cli;
+pub mod clock;
 pub mod decode;
 pub mod engine;
 pub mod event;

@@ -17,8 +17,9 @@ use crate::event::Event;
 use crate::explain;
 use crate::liveness::findings::FailOn;
 use crate::liveness::limits;
+use crate::report::events::Lines;
 use crate::report::text::TextOptions;
-use crate::report::{CaptureInfo, events, json, schema, text};
+use crate::report::{CaptureInfo, json, schema, text};
 
 /// How long packets that the kernel still holds are fetched after a live capture was told to stop.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         limits::add(limits::parse(&text).map_err(|e| wrong(e.to_string()))?);
     }
-    let (analysis, info) = analyse(cli, &mut out)?;
+    let (analysis, info) = analyse(cli)?;
     if cli.json || cli.events {
         // The text tells them itself.
         for warning in info.warnings.iter().chain(&analysis.warnings) {
@@ -122,14 +123,14 @@ pub fn complain(what: &dyn std::fmt::Display) {
 }
 
 /// Reads the input to its end, or until it is told to stop.
-fn analyse(cli: &Cli, out: &mut impl Write) -> Result<(Analysis, CaptureInfo), RunError> {
+fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let stop = stop_on_signals().map_err(RunError::Signals)?;
     let mut source = open(cli)?;
     let live = cli.interface.is_some();
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
     let mut engine = Engine::new(if live || cli.events { 1 } else { cli.threads() }, filter);
-    let mut told = Told { out, wanted: cli.events, result: Ok(()) };
+    let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()) };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -207,23 +208,23 @@ fn open(cli: &Cli) -> Result<Box<dyn Source>, CaptureError> {
 }
 
 /// Prints events, until that fails.
-struct Told<'a, W> {
-    out: &'a mut W,
+struct Told<W> {
+    lines: Lines<W>,
     wanted: bool,
     result: io::Result<()>,
 }
 
-impl<W: Write> Told<'_, W> {
+impl<W: Write> Told<W> {
     fn tell(&mut self, event: &Event) {
         if self.wanted && self.result.is_ok() {
-            self.result = events::write_line(self.out, event);
+            self.result = self.lines.tell(event);
         }
     }
 
     /// Hands over what was told since the last time: after each portion of packets, so at once where they are live.
     fn flush(&mut self) {
         if self.wanted && self.result.is_ok() {
-            self.result = self.out.flush();
+            self.result = self.lines.flush();
         }
     }
 }

@@ -5,13 +5,45 @@ use std::io::{self, Write};
 use super::model::EventLine;
 use crate::event::Event;
 
-/// Writes one event as one line.
-///
-/// # Errors
-/// What `out` says.
-pub fn write_line(out: &mut impl Write, event: &Event) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &EventLine::from(event))?;
-    out.write_all(b"\n")
+/// What Linux writes to a pipe at once or not at all (PIPE_BUF, pipe(7)).
+const WHOLE: usize = 4096;
+
+/// Gathers lines and hands on whole ones only, so that a process killed at any moment leaves no half of one in a pipe.
+pub struct Lines<W> {
+    out: W,
+    held: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    /// Lines for `out`, which must not gather bytes itself.
+    pub fn new(out: W) -> Self {
+        Lines { out, held: Vec::with_capacity(2 * WHOLE) }
+    }
+
+    /// Adds one event as one line.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn tell(&mut self, event: &Event) -> io::Result<()> {
+        let before = self.held.len();
+        serde_json::to_writer(&mut self.held, &EventLine::from(event))?;
+        self.held.push(b'\n');
+        if self.held.len() > WHOLE {
+            self.out.write_all(&self.held[..before])?;
+            self.held.drain(..before);
+        }
+        Ok(())
+    }
+
+    /// Hands on what is held.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.held)?;
+        self.held.clear();
+        self.out.flush()
+    }
 }
 
 #[cfg(test)]
@@ -26,7 +58,9 @@ mod tests {
     fn line(kind: EventKind) -> Value {
         let event = Event { time: Time(0), frame: Some(3), flow: 1, from: Some(Side::Client), kind };
         let mut out = Vec::new();
-        write_line(&mut out, &event).unwrap();
+        let mut lines = Lines::new(&mut out);
+        lines.tell(&event).unwrap();
+        lines.flush().unwrap();
         assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
@@ -54,5 +88,34 @@ mod tests {
         for (key, value) in document["flows"][0]["deaths"][0].as_object().unwrap() {
             assert_eq!(&told[key], value, "{key}");
         }
+    }
+
+    /// What was written, call by call.
+    #[derive(Default)]
+    struct Calls(Vec<Vec<u8>>);
+
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_write_is_of_whole_lines_and_fits_a_pipe() {
+        let mut calls = Calls::default();
+        let mut lines = Lines::new(&mut calls);
+        for frame in 0..1000 {
+            let kind = EventKind::ZeroWindowProbe;
+            lines.tell(&Event { time: Time(0), frame: Some(frame), flow: 1, from: None, kind }).unwrap();
+        }
+        lines.flush().unwrap();
+        assert!(calls.0.iter().all(|call| call.len() <= WHOLE && call.last() == Some(&b'\n')));
+        assert_eq!(calls.0.concat().iter().filter(|&&b| b == b'\n').count(), 1000);
+        assert!(calls.0.len() < 50, "{} writes", calls.0.len());
     }
 }

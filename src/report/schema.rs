@@ -171,7 +171,9 @@ mod tests {
         for kind in kinds {
             let event = Event { time: Time(0), frame: None, flow: 7, from: None, kind };
             let mut line = Vec::new();
-            crate::report::events::write_line(&mut line, &event).unwrap();
+            let mut lines = crate::report::events::Lines::new(&mut line);
+            lines.tell(&event).unwrap();
+            lines.flush().unwrap();
             let line: Value = serde_json::from_slice(&line).unwrap();
             check(&root, &root["$defs"]["EventLine"], &line, "event").unwrap();
         }

@@ -1,15 +1,22 @@
 //! What the tests of the built program share: running it, and reading what it says.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod pcap;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// The built program.
+pub fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_hbsniff"))
+}
+
 /// Runs the built program with these arguments and this standard input.
 pub fn hbsniff(args: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hbsniff"))
+    let mut child = command()
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
