@@ -155,7 +155,12 @@ impl Content {
         if self.samples.len() < 2 * SAMPLES {
             self.samples.push(head.into());
         } else {
-            self.samples[SAMPLES + self.oldest] = head.into();
+            let oldest = &mut self.samples[SAMPLES + self.oldest];
+            if oldest.len() == head.len() {
+                oldest.copy_from_slice(head);
+            } else {
+                *oldest = head.into();
+            }
             self.oldest = (self.oldest + 1) % SAMPLES;
         }
     }

@@ -111,6 +111,8 @@ struct Seeking {
     pieces: Vec<Piece>,
     /// Pieces past [`OPENING_LIMIT`].
     unkept: usize,
+    /// Bytes of both sides when the recognisers were last asked.
+    asked: usize,
     /// The protocols that it is not, a bit for each place in the table.
     excluded: u64,
 }
@@ -417,6 +419,12 @@ impl Seeking {
             self.unkept += 1;
             return None;
         }
+        // A little more of the same tells them little more.
+        let have = self.bytes.0.iter().map(Vec::len).sum::<usize>();
+        if have < self.asked + self.asked / 4 && kept < room && self.pieces.len() < OPENING_PIECES {
+            return None;
+        }
+        self.asked = have;
         let opening = Opening { ports, bytes: Both(self.bytes.0.each_ref().map(Vec::as_slice)), from_start };
         let mut undecided = ALL_EXCLUDED & !self.excluded;
         while undecided != 0 {

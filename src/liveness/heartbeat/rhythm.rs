@@ -398,14 +398,15 @@ impl Rhythm {
         if self.due.is_none_or(|due| now < due) {
             return;
         }
+        self.due = None;
         for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
             if let Some(track) = &mut detail.track {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
                 heard.truncate(if detail.told { heard.len() } else { before });
+                self.due = Some(self.due.map_or(track.due(), |due| due.min(track.due())));
             }
         }
-        self.due = self.classes.iter().filter_map(|c| Some(c.detail.as_ref()?.track.as_ref()?.due())).min();
     }
 
     /// The heartbeats and polls found. `named` are those known by name, which are not told again; `any_pace` is whether

@@ -16,9 +16,8 @@ const MOST_TOLD: u64 = 16;
 /// A known timer is given up once chance explains its gaps this well.
 const UNSTEADY: f64 = 10.0 * CHANCE;
 
-/// Beats after which a timer is looked for anew at every beat no more, only at every [`LOOK`]th and where one is off.
-const YOUNG: u64 = 8;
-const LOOK: u64 = 8;
+/// A timer is looked for anew where a beat is off, at each doubling of their number, and at each of this many.
+const LOOK: u64 = 16;
 
 /// One recurring message of one side.
 #[derive(Clone, Debug)]
@@ -96,8 +95,10 @@ impl Track {
             self.missed += u64::from(fold(gap.by(clock), period, MISSED_TOLERANCE).unwrap_or(1) - 1);
         }
         self.gaps.push(gap);
-        let on_beat = self.steady && self.pulse.is_some_and(|p| fold(gap.by(p.clock), p.period, p.tolerance).is_some());
-        if self.count <= YOUNG || !on_beat && self.steady || self.count.is_multiple_of(LOOK) {
+        let on_beat =
+            |p: Pulse| [p.clock, self.clock].iter().all(|&c| fold(gap.by(c), p.period, p.tolerance) == Some(1));
+        let off = self.count <= KEPT as u64 || self.steady;
+        if off && !self.pulse.is_some_and(on_beat) || self.count.is_power_of_two() || self.count.is_multiple_of(LOOK) {
             self.look();
         }
         self.wait();
