@@ -4,6 +4,8 @@
 //! noise (a nonce, padding, encryption). A reading, a price or a chat line wanders. Texts are compared token by token,
 //! other bytes by the runs of positions that change.
 
+use super::polls::{Part, part};
+
 /// Bytes of a message that are looked at.
 pub const HEAD: usize = 96;
 
@@ -197,6 +199,13 @@ impl Content {
             [only] if !self.opaque && self.len.0 == self.len.1 && only.len() == self.len.0 as usize => Some(only),
             _ => None,
         }
+    }
+
+    /// Which part of a known poll it is.
+    #[must_use]
+    pub fn poll(&self) -> Option<Part> {
+        let first = self.samples.first().filter(|_| !self.opaque).and_then(|s| part(s))?;
+        self.samples.iter().all(|s| part(s) == Some(first)).then_some(first)
     }
 
     /// Whether it is text that says that it is a heartbeat.

@@ -9,6 +9,7 @@
 
 mod content;
 mod gaps;
+mod polls;
 pub mod protocols;
 mod rhythm;
 mod tls;

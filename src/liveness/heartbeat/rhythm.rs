@@ -8,8 +8,9 @@
 //! Memory is bounded: a flow has at most [`CLASSES`] classes of at most 5 KiB each. That is with long messages that vary
 //! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 96 bytes until its message recurs.
 
-use super::content::{Content, Meaning, digest, is_text, shape};
+use super::content::{Content, HEAD, Meaning, digest, is_text, shape};
 use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, SHORTEST, fold};
+use super::polls::Part;
 use super::tls::{Records, begins_record};
 use super::track::Track;
 use super::{Activity, Chunk, Heard};
@@ -78,6 +79,21 @@ struct Message<'a> {
     len: u32,
     /// Encrypted: only `len` means something.
     opaque: bool,
+    /// A text's shape.
+    shape: Option<u32>,
+    /// A digest of what can be a beat of it.
+    digest: u32,
+}
+
+impl<'a> Message<'a> {
+    fn new(chunk: &Chunk<'a>) -> Self {
+        let Chunk { time, frame, from, bytes, len } = *chunk;
+        let head = &bytes[..bytes.len().min(HEAD)];
+        // A text that is cut off or longer than is looked at is told by its beginning.
+        let shape = is_text(head).then(|| shape(head));
+        let digest = digest(len, &bytes[..bytes.len().min(LONGEST_BEAT as usize)]);
+        Message { time, frame, from, bytes, len, opaque: false, shape, digest }
+    }
 }
 
 /// Remembers roughly which kinds of message were seen of late, in 2 KiB, once classes are pushed out: a busy flow brings
@@ -219,17 +235,15 @@ impl Rhythm {
             peer_bursts: activity.bursts[from.peer()],
         };
         if let Some(mut records) = self.records[from].take() {
-            let mut head = [0u8; 32];
-            let kept = bytes.len().min(head.len());
-            head[..kept].copy_from_slice(&bytes[..kept]);
+            let head = &bytes[..bytes.len().min(32)];
             let cut = len.saturating_sub(bytes.len() as u32);
             records.push(bytes, cut, |len| {
-                let message = Message { time, frame, from, bytes: &head[..kept], len, opaque: true };
+                let message = Message { time, frame, from, bytes: head, len, opaque: true, shape: None, digest: len };
                 self.message(message, &before, heard);
             });
             self.records[from] = Some(records);
         } else {
-            self.message(Message { time, frame, from, bytes, len, opaque: false }, &before, heard);
+            self.message(Message::new(chunk), &before, heard);
         }
     }
 
@@ -241,7 +255,7 @@ impl Rhythm {
     }
 
     fn message(&mut self, message: Message<'_>, before: &Before, heard: &mut Vec<Heard>) {
-        let Message { time, from, bytes, len, opaque, .. } = message;
+        let Message { time, from, len, opaque, digest, .. } = message;
         let answers = self.reply_until[from].is_some_and(|until| time <= until) && self.reply(&message, heard);
         if len > LARGE {
             self.large[from] = Some(time);
@@ -252,9 +266,8 @@ impl Rhythm {
         }
         let (keys, count) = keys(&message);
         let keys = &keys[..count];
-        let this = if opaque { len } else { digest(len, start_of(bytes)) };
-        let relation = Relation { digest: this, echoes: !opaque && this == self.last[from.peer()], answers };
-        self.last[from] = this;
+        let relation = Relation { digest, echoes: !opaque && digest == self.last[from.peer()], answers };
+        self.last[from] = digest;
         // The message belongs to the heartbeat that is known for it, and to no other class.
         for &(key, likeness) in keys {
             let known = |c: &Class| c.key == key && c.likeness == likeness && c.is_track();
@@ -377,18 +390,11 @@ impl Rhythm {
 
     /// A message that may be the reply to the other side's beats; whether it is of the kind expected.
     fn reply(&mut self, message: &Message<'_>, heard: &mut Vec<Heard>) -> bool {
-        let Message { bytes, len, opaque, .. } = *message;
-        let key = match (len > LARGE, opaque, is_text(bytes)) {
-            (true, ..) => 0,
-            (_, true, _) => len,
-            (.., true) => shape(&bytes[..bytes.len().min(super::content::HEAD)]),
-            // The first bytes of a binary reply often are its request's number.
-            _ => len,
-        };
-        let this = digest(len, start_of(bytes));
+        // The first bytes of a binary reply often are its request's number.
+        let key = if message.len > LARGE { 0 } else { message.shape.unwrap_or(message.len) };
         let mut answers = false;
         for class in self.classes.iter_mut().filter(|c| c.from != message.from) {
-            answers |= class.reply(message, key, this, heard);
+            answers |= class.reply(message, key, heard);
         }
         answers
     }
@@ -457,16 +463,11 @@ fn period(track: &Track) -> Option<f32> {
     track.pulse.map(|p| p.period).or_else(|| track.gaps.interval(Clock::Beat).map(|i| i.median as f32))
 }
 
-/// As much of a message as can be a beat.
-fn start_of(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(LONGEST_BEAT as usize)]
-}
-
 /// The classes that a message belongs to.
 fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
-    let Message { bytes, len, opaque, from, .. } = *message;
+    let Message { bytes, len, opaque, from, shape, .. } = *message;
     let seed = (from as u32) << 31;
-    let head = &bytes[..bytes.len().min(super::content::HEAD)];
+    let head = &bytes[..bytes.len().min(HEAD)];
     // Lengths as they are, for multiplied they spread evenly over the doorkeeper.
     let mut keys = [(0, Likeness::Shape); 3];
     let mut count = 0;
@@ -478,10 +479,8 @@ fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
         add(seed | len, Likeness::Length);
         return (keys, count);
     }
-    // A text that is cut off or longer than is looked at is told by its beginning.
-    let text = is_text(head);
-    if text {
-        add(digest(seed, &shape(head).to_be_bytes()), Likeness::Shape);
+    if let Some(shape) = shape {
+        add(digest(seed, &shape.to_be_bytes()), Likeness::Shape);
     } else {
         add(digest(seed ^ len, &head[..head.len().min(4)]), Likeness::Shape);
         if len <= LONGEST_BEAT {
@@ -615,7 +614,7 @@ impl Class {
     }
 
     /// A message of the other side; whether it is the reply expected.
-    fn reply(&mut self, message: &Message<'_>, key: u32, this: u32, heard: &mut Vec<Heard>) -> bool {
+    fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
         let last = self.last;
         let Some(detail) = self.detail.as_mut() else {
             if message.time.since(last) <= REPLY_WITHIN {
@@ -627,7 +626,7 @@ impl Class {
         if !detail.replies.waiting || !(0..=REPLY_WITHIN).contains(&since) {
             return false;
         }
-        let same = this == detail.last && detail.content.meaning() == Meaning::Constant;
+        let same = !message.opaque && message.digest == detail.last && detail.content.meaning() == Meaning::Constant;
         let share = if same { ECHO_SHARE } else { REPLY_SHARE };
         if since > (self.last_gap.beat * SECOND as f32) as Nanos / share {
             return false;
@@ -683,6 +682,11 @@ impl Class {
         let detail = self.detail.as_ref()?;
         let track = detail.track.as_ref()?;
         let content = &detail.content;
+        match content.poll() {
+            Some(Part::Request) => return Some(BeatKind::Polling),
+            Some(Part::Reply) => return None,
+            None => {}
+        }
         let says = content.says_heartbeat();
         let replies = &detail.replies;
         if !says && detail.mode() == Mode::RequestReply {

@@ -23,9 +23,8 @@ pub fn recognise(opening: &Opening) -> Recognition {
     let mut undecided = false;
     for bytes in opening.bytes.0 {
         let text = bytes.trim_ascii_start();
-        let header = text.windows(14).any(|window| window == b"<stream:stream");
         let begins = text.starts_with(b"<?xml") || text.starts_with(b"<stream:stream");
-        if header && begins {
+        if begins && text.windows(14).any(|window| window == b"<stream:stream") {
             return Recognition::Yes(Box::new(Xmpp::default()));
         }
         undecided |= text.len() < 256 && (begins || b"<?xml".starts_with(text) || b"<stream:stream".starts_with(text));
