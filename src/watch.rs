@@ -51,9 +51,7 @@ impl Keyed for Watched {
 
     #[inline]
     fn touch(&self) -> u64 {
-        let [client, server] = &self.conn.half.0;
-        let halves = client.bytes ^ server.bytes ^ client.last.0 as u64 ^ server.last.0 as u64;
-        halves ^ self.conn.first.0 as u64 ^ u64::from(self.scheduled)
+        self.conn.touch() ^ self.live.touch() ^ u64::from(self.bare_segment)
     }
 }
 
