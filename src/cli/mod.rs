@@ -112,7 +112,7 @@ pub struct Cli {
     pub completions: Option<Shell>,
 
     /// A table of idle timeouts of your own load balancers, NATs and proxies, added to the built-in one: TOML with
-    /// [[limit]] name, limit_s, resets ("any" or "payload"), ends ("silent", "rst_next_sender", "rst_both", "fin"; may be
+    /// `[[limit]]` name, limit_s, resets ("any" or "payload"), ends ("silent", "rst_next_sender", "rst_both", "fin"; may be
     /// left out), source
     #[arg(long, help_heading = "More", value_name = "FILE", hide_short_help = true)]
     pub limits: Option<PathBuf>,
