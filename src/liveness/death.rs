@@ -7,7 +7,7 @@
 use super::keepalive::{ANSWER, Probes};
 use super::{Liveness, Resends, rules};
 use crate::flow::connection::{Connection, Known};
-use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
+use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time, seconds};
 use crate::summary::{Basis, BeatKind, Death, Handshake, HeartbeatSummary, Mechanism, Mode, Side};
 
 /// Resends of the same bytes, or unanswered window probes, that raise a suspicion: a lost segment alone is resent once or
@@ -18,6 +18,8 @@ const RTO_MAX: Nanos = 120 * SECOND;
 /// A peer's beat is overdue after this many of its intervals: jitter and idle timers stay below (the tick of a heartbeat
 /// that is checked every half interval comes up to 1.5 intervals late and is then sent, not given up on).
 const OVERDUE_INTERVALS: f64 = 1.4;
+/// Beats from which an interval is believed: three gaps that agree.
+const STEADY: u64 = 4;
 /// A request is overdue when its reply has taken this long and far longer than replies take on this flow.
 const OVERDUE_REPLY: Nanos = SECOND / 2;
 
@@ -130,9 +132,9 @@ pub fn heartbeat_overdue(c: &Connection, l: &Liveness, by: Side, at: Time, frame
         return None;
     }
     let heard = c.last_heard(by).unwrap_or(c.first);
-    let mut beats = l.known_heartbeats()?.summaries(at);
-    beats.retain(|h| h.kind == BeatKind::Heartbeat);
-    let overdue = beats.iter().any(|h| overdue(c, h, by, heard, at)) && !beats.iter().any(|h| had_stopped(h, by, at));
+    let beats = steady(l, at)?;
+    let overdue =
+        beats.iter().any(|h| overdue(c, h, by, heard, at)) && !beats.iter().any(|h| had_stopped(c, h, by, at));
     overdue.then(|| {
         let mut d = death(Some(by), dead, Mechanism::HeartbeatTimeout, Some(heard), Some(at), Basis::Observed);
         d.evidence.extend(frame);
@@ -160,10 +162,19 @@ fn unanswered(h: &HeartbeatSummary) -> bool {
     h.mode == Mode::RequestReply && h.replies > 0 && h.last_reply.is_none_or(|r| r < h.last)
 }
 
-/// Whether `by` had stopped its own beats before: then the conversation was over, and its end needs no dead peer.
-fn had_stopped(h: &HeartbeatSummary, by: Side, at: Time) -> bool {
+/// Heartbeats with enough beats for their interval to be believed, or whose protocol announced it.
+fn steady(l: &Liveness, at: Time) -> Option<Vec<HeartbeatSummary>> {
+    let mut beats = l.known_heartbeats()?.summaries(at);
+    beats.retain(|h| h.kind == BeatKind::Heartbeat && (h.count >= STEADY || h.declared_s.is_some()));
+    Some(beats)
+}
+
+/// Whether `by` had stopped its own beats before: then the conversation was over, and its end needs no dead peer. A request
+/// of a known protocol that waits for its reply holds the next one back; a nameless one says so only while it is in flight.
+fn had_stopped(c: &Connection, h: &HeartbeatSummary, by: Side, at: Time) -> bool {
     let interval = h.interval.map_or(0, |i| crate::packet::nanos(i.median));
-    h.from == by && !unanswered(h) && at.since(h.last) as f64 > OVERDUE_INTERVALS * interval as f64
+    let waits = unanswered(h) && (h.protocol.is_some() || c.half[by].in_flight());
+    h.from == by && !waits && at.since(h.last) as f64 > OVERDUE_INTERVALS * interval as f64
 }
 
 /// Judges a side's first FIN, by the state before it. `behind` is when the side last resent bytes, if the FIN comes with
@@ -214,6 +225,28 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
     d.evidence.extend_from_slice(&evidence);
     d.evidence.dedup();
     Some(d)
+}
+
+/// A side whose beats had come at an even pace and that nothing at all has come from for long, while the other neither
+/// closed nor tries to reach it: at the capture's end nobody has noticed.
+#[must_use]
+pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time) -> Option<Death> {
+    let over = |side: Side| c.half[side].known.has(Known::FIN | Known::RESET);
+    if Side::BOTH.into_iter().any(over) || l.deaths().iter().any(|d| d.dead == dead) {
+        return None;
+    }
+    let silence = now.since(c.half[dead].last);
+    let missed = |h: &HeartbeatSummary| {
+        let interval = h.interval.map_or(0.0, |i| i.median);
+        let patience = rules::patience(h, dead.peer()).map_or(0.0, |p| p.seconds);
+        let expected = h.from == dead && interval > 0.0 && (h.protocol.is_some() || h.count >= 2 * STEADY);
+        expected && seconds(silence) > (rules::MISSED_ASSUMED * interval + interval / 2.0).max(patience)
+    };
+    if !steady(l, now)?.iter().any(missed) {
+        return None;
+    }
+    let heard = c.last_heard(dead.peer());
+    Some(death(None, dead, Mechanism::Undetected, heard, None, Basis::CaptureEnded))
 }
 
 /// When silence will have lasted long enough to say that `by` gave up.

@@ -510,6 +510,9 @@ impl Liveness {
         self.by_silence(c, now, true, out);
         for side in Side::BOTH {
             self.end_window_run(c, side, out);
+            if let Some(death) = death::unnoticed(c, self, side, now) {
+                self.add_death(death, now, out);
+            }
         }
     }
 }
