@@ -1,12 +1,15 @@
 //! What came of a capture: counts, and the flows, each summed up only when it is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::flow::table::Table;
+use crate::liveness::findings::FailOn;
 use crate::liveness::verdict;
 use crate::packet::{Address, Endpoint, Time};
+use crate::phrase::count;
 use crate::summary::{FlowSummary, Handshake, Side};
+use crate::totals::Summary;
 use crate::watch::Watched;
 
 /// Frames that gave no segment, by reason.
@@ -41,8 +44,57 @@ pub struct Analysis {
     pub last_packet: Option<Time>,
     /// The flows in order of first packet.
     pub flows: Flows,
+    /// Those that are not among them any more, for want of memory.
+    pub let_go: LetGo,
     /// What made parts of the capture hard to judge, in sentences.
     pub warnings: Vec<String>,
+}
+
+/// What is left of flows that were let go.
+#[derive(Debug, Default)]
+pub struct LetGo {
+    /// Their counts.
+    pub totals: Summary,
+    /// The codes of their findings.
+    pub codes: BTreeSet<&'static str>,
+}
+
+impl LetGo {
+    /// Takes one more.
+    pub fn add(&mut self, flow: &FlowSummary) {
+        self.totals.add(flow);
+        self.codes.extend(flow.findings.iter().map(|f| f.code));
+    }
+
+    /// Takes what is left of others.
+    pub fn include(&mut self, others: LetGo) {
+        self.totals.include(&others.totals);
+        self.codes.extend(others.codes);
+    }
+
+    /// Whether one of them was such.
+    #[must_use]
+    pub fn matches(&self, what: FailOn) -> bool {
+        match what {
+            FailOn::DeadPeer => self.totals.dead_peers > 0,
+            FailOn::Unprotected => self.totals.unprotected > 0,
+            FailOn::Finding(code) => self.codes.contains(code),
+        }
+    }
+
+    /// What there is to say of them.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Summary { flows, dead_peers, .. } = self.totals;
+        let dead = if dead_peers > 0 { format!(" ({dead_peers} of them with a dead peer)") } else { String::new() };
+        (flows > 0).then(|| {
+            format!(
+                "{}{dead} had to be let go to keep to --memory-limit: they count in the totals, but are not told of one \
+                 by one, and what came on them later counts as new flows.",
+                count(flows, "flow")
+            )
+        })
+    }
 }
 
 /// The flows of a capture. A million of them are kept as the analysis left them; their summaries, several times as large,

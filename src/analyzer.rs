@@ -4,14 +4,15 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::analysis::{self, Analysis};
+use crate::analysis::{self, Analysis, LetGo};
 use crate::clock::Clock;
 use crate::decode::{Decoder, Plain};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::{Connection, Known};
-use crate::flow::table::{self, Table};
+use crate::flow::table::{self, GONE, Table};
 use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
+use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
 use crate::watch::Watched;
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub filter: Option<FlowFilter>,
     /// Keeps only this share of the flows; `None` keeps all.
     pub share: Option<Share>,
+    /// Bytes that all flows together may take; beyond, the least interesting are let go. `None` is no limit.
+    pub memory: Option<usize>,
 }
 
 impl Options {
@@ -76,6 +79,15 @@ struct Flows {
     table: Table<Watched>,
     /// When to look at which flow again, at most one entry a flow.
     due: BinaryHeap<Reverse<(Time, usize)>>,
+    /// How many there were, those let go included.
+    opened: u64,
+    /// Bytes that they have on the heap.
+    heap: usize,
+    /// Bytes that they may take in all.
+    memory: Option<usize>,
+    /// Whether they take more.
+    crowded: bool,
+    let_go: LetGo,
     /// Reused between segments.
     heard: Vec<Heard>,
 }
@@ -84,7 +96,7 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::default());
+        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(options.memory));
         Analyzer { options, decoder, analysis, clock: Clock::default(), flows }
     }
 
@@ -188,19 +200,68 @@ impl Analyzer {
             match &mut merged {
                 None => {
                     let mut analysis = share.analysis;
+                    analysis.let_go = share.flows.let_go;
                     analysis.warnings.extend(share.clock.warning());
                     merged = Some(analysis);
                 }
-                Some(first) => first.skipped.duplicates += share.analysis.skipped.duplicates,
+                Some(first) => {
+                    first.skipped.duplicates += share.analysis.skipped.duplicates;
+                    first.let_go.include(share.flows.let_go);
+                }
             }
         }
         let mut analysis = merged.unwrap_or_default();
+        analysis.warnings.extend(analysis.let_go.warning());
         analysis.flows = analysis::Flows::new(tables, end);
         analysis
     }
 }
 
+/// What a flow takes besides its own size and its heap: its part of the table's index and of what is due, both after
+/// doubling, and of the list by which the least interesting ones are found.
+const FLOW_COST: usize = 128;
+
 impl Flows {
+    fn new(memory: Option<usize>) -> Self {
+        Flows { memory, ..Flows::default() }
+    }
+
+    /// Bytes that they take, roughly.
+    fn size(&self) -> usize {
+        self.table.len() * (size_of::<Watched>() + FLOW_COST) + self.heap
+    }
+
+    /// Lets the least interesting flows go, a quarter of all by size, and of equal ones those longest unused. So much at
+    /// a time that looking at all of them costs little for each new one.
+    fn let_go(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.crowded = false;
+        let mut excess = self.size().saturating_sub(self.memory.map_or(usize::MAX, |m| m / 4 * 3));
+        let key = |w: &Watched| (w.interest(now), w.id);
+        let mut order: Vec<_> = self.table.iter().map(|w| (key(w), w.heap() as u32)).collect();
+        order.sort_unstable_by_key(|(key, _)| *key);
+        let kept = order.iter().find(|(_, heap)| {
+            let found = excess == 0;
+            excess = excess.saturating_sub(size_of::<Watched>() + FLOW_COST + *heap as usize);
+            found
+        });
+        let Some(&(least_kept, _)) = kept else { return };
+        drop(order);
+        let moved = self.table.retain(|watched| {
+            if key(watched) >= least_kept {
+                return true;
+            }
+            self.heap -= watched.heap();
+            watched.finish(now, &mut Out { flow: watched.id, sink, suspicious: false });
+            let (mut summary, context) = watched.summary(now);
+            verdict::conclude(&mut summary, &context);
+            self.let_go.add(&summary);
+            false
+        });
+        let due = std::mem::take(&mut self.due).into_iter();
+        let renumbered = due.map(|Reverse((time, number))| Reverse((time, moved[number] as usize)));
+        self.due = renumbered.filter(|Reverse((_, number))| *number != GONE as usize).collect();
+    }
+
     /// Brings the flows of these hashes from memory. The loads do not depend on each other, so the processor has many of
     /// them under way at a time; one by one each would be waited for.
     fn fetch(&self, hashes: &[u32]) {
@@ -214,6 +275,9 @@ impl Flows {
 
     /// Takes a segment; false if it is a copy of one taken before.
     fn segment(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
+        if self.crowded {
+            self.let_go(s.time, sink);
+        }
         let Some(known) = self.table.find(hash, &s.src, &s.dst) else {
             self.open(hash, s, sink);
             return true;
@@ -241,7 +305,8 @@ impl Flows {
 
     /// Begins a flow with its first segment.
     fn open(&mut self, hash: u32, first: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
-        let id = self.table.len() as u64 + 1;
+        self.opened += 1;
+        let id = self.opened;
         let conn = Connection::new(first);
         let kind = EventKind::FlowStart { ends: conn.ends.both() };
         sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(conn.side(first)), kind });
@@ -259,6 +324,10 @@ impl Flows {
             && let Some(due) = watched.schedule()
         {
             self.due.push(Reverse((due, number)));
+        }
+        if let Some(more) = watched.count_heap() {
+            self.heap = self.heap.saturating_add_signed(more);
+            self.crowded = self.memory.is_some_and(|most| self.size() > most);
         }
     }
 

@@ -53,17 +53,19 @@ struct Packed {
 }
 
 impl Engine {
-    /// An engine of so many threads, 1 or 2, for the flows that `filter` keeps.
+    /// An engine of so many threads, 1 or 2, for the flows that `filter` keeps, which may take `memory` bytes in all.
     #[must_use]
-    pub fn new(threads: usize, filter: impl Fn() -> Option<FlowFilter>) -> Self {
+    pub fn new(threads: usize, memory: usize, filter: impl Fn() -> Option<FlowFilter>) -> Self {
+        let options = |share, memory| Options { filter: filter(), share, memory: Some(memory) };
         if threads < 2 {
-            return Engine::Alone(Box::new(Analyzer::new(Options { filter: filter(), share: None })));
+            return Engine::Alone(Box::new(Analyzer::new(options(None, memory))));
         }
         let border = READER_SHARE << 24;
         let mine = Share { from: 0, to: border - 1 };
+        let my_memory = memory / 256 * READER_SHARE as usize;
         let theirs = Share { from: border, to: u32::MAX };
-        let helper = Helper::new(Options { filter: filter(), share: Some(theirs) });
-        Engine::Together(Box::new(Analyzer::new(Options { filter: filter(), share: Some(mine) })), helper)
+        let helper = Helper::new(options(Some(theirs), memory - my_memory));
+        Engine::Together(Box::new(Analyzer::new(options(Some(mine), my_memory))), helper)
     }
 
     /// Takes the next frames. Events come from one thread only; with two there are none.

@@ -22,4 +22,5 @@ pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod summary;
+pub mod totals;
 pub mod watch;

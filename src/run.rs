@@ -129,7 +129,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let live = cli.interface.is_some();
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
-    let mut engine = Engine::new(if live || cli.events { 1 } else { cli.threads() }, filter);
+    let mut engine = Engine::new(if live || cli.events { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()) };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
@@ -249,8 +249,8 @@ fn heard(result: io::Result<()>) -> Result<(), RunError> {
 }
 
 fn verdict(fail_on: &[FailOn], analysis: &Analysis) -> Verdict {
-    let failed =
-        !fail_on.is_empty() && analysis.flows.iter().any(|flow| fail_on.iter().any(|what| what.matches(&flow)));
+    let failed = fail_on.iter().any(|what| analysis.let_go.matches(*what))
+        || !fail_on.is_empty() && analysis.flows.iter().any(|flow| fail_on.iter().any(|what| what.matches(&flow)));
     if failed { Verdict::Failed } else { Verdict::Clean }
 }
 

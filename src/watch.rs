@@ -9,7 +9,7 @@ use crate::flow::table::Keyed;
 use crate::liveness::heartbeat::{Chunk, Heard};
 use crate::liveness::verdict::{Break, Context, Sign};
 use crate::liveness::{Liveness, Out};
-use crate::packet::{Endpoint, IcmpError, Segment, Time, seconds};
+use crate::packet::{Endpoint, IcmpError, Nanos, SECOND, Segment, Time, seconds};
 use crate::summary::{
     Basis, Both, Cost, Death, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic,
 };
@@ -23,6 +23,8 @@ pub struct Watched {
     conn: Connection,
     live: Liveness,
     odd: Option<Box<Odd>>,
+    /// Bytes on the heap when they were last counted.
+    heap: u32,
     bare_segment: u16,
     scheduled: bool,
     /// How it ended, once that was told.
@@ -30,6 +32,24 @@ pub struct Watched {
     /// When nothing more could come: the capture ended, or a new connection took the ends.
     finished: Option<Time>,
 }
+
+/// What would be lost with a flow, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interest {
+    /// Both sides closed it, or one reset it; nobody died.
+    Over,
+    /// One side alone ever spoke, as with a SYN that nobody answers.
+    Unanswered,
+    /// Idle for longer than Linux's keepalive, 2 h by default, lets a connection be.
+    Idle,
+    /// In use.
+    Open,
+    /// A side is under suspicion, or was taken for dead.
+    Suspect,
+}
+
+/// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
+const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
 
 /// What few of a million flows need.
 #[derive(Default)]
@@ -65,6 +85,7 @@ impl Watched {
             conn,
             live: Liveness::default(),
             odd: None,
+            heap: 0,
             bare_segment: 0,
             scheduled: false,
             ended: None,
@@ -99,6 +120,49 @@ impl Watched {
     /// The deaths so far, to complete them.
     pub fn deaths_mut(&mut self) -> &mut [Death] {
         self.live.deaths_mut()
+    }
+
+    /// Bytes on the heap when they were last counted.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.heap as usize
+    }
+
+    /// Counts the bytes on the heap every now and then: after a power of two of segments, and every 64. Gives by how much
+    /// they are more than the last time.
+    #[inline]
+    pub fn count_heap(&mut self) -> Option<isize> {
+        let [client, server] = &self.conn.half.0;
+        let segments = client.packets.wrapping_add(server.packets);
+        (segments % 64 == 0 || segments.is_power_of_two()).then(|| {
+            let odd = self
+                .odd
+                .as_ref()
+                .map_or(0, |o| size_of::<Odd>() + o.holes.0.iter().flatten().map(Holes::heap).sum::<usize>());
+            let before = std::mem::replace(&mut self.heap, (odd + self.live.heap(segments)) as u32);
+            self.heap as isize - before as isize
+        })
+    }
+
+    /// What would be lost with it at `now`, and then since when it has not been used.
+    #[must_use]
+    pub fn interest(&self, now: Time) -> (Interest, Time) {
+        let answered = self.conn.half.0.iter().all(|h| h.packets > 0);
+        let last = self.conn.last();
+        let interest = if !self.deaths().is_empty() {
+            Interest::Suspect
+        } else if self.ended.is_some() || self.finished.is_some() {
+            Interest::Over
+        } else if !answered {
+            Interest::Unanswered
+        } else if self.scheduled {
+            Interest::Suspect
+        } else if now.since(last) > IDLE {
+            Interest::Idle
+        } else {
+            Interest::Open
+        };
+        (interest, last)
     }
 
     fn odd(&mut self) -> &mut Odd {

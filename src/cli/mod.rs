@@ -130,6 +130,10 @@ pub struct Cli {
     #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub threads: Option<u8>,
 
+    /// Keep to about this much memory, with K, M or G: beyond, the flows that tell least are let go, which the report says
+    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "SIZE", value_parser = values::memory, default_value = "1G")]
+    pub memory_limit: usize,
+
     /// When to use colours; NO_COLOR in the environment is heeded too
     #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
@@ -222,6 +226,14 @@ impl Cli {
     pub fn threads(&self) -> usize {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.map_or_else(available, usize::from).min(2)
+    }
+
+    /// Bytes that all flows together may take: the limit without what everything else takes, such as buffers, packets
+    /// under way between threads and fragments that wait for others.
+    #[must_use]
+    pub fn memory_for_flows(&self) -> usize {
+        const REST: usize = 40 << 20;
+        self.memory_limit - REST
     }
 
     /// Whether a flow between two ends is wanted; `None` if every flow is.

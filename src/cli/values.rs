@@ -51,9 +51,38 @@ pub(super) fn duration(s: &str) -> Result<Duration, String> {
     span.filter(|d| !d.is_zero()).ok_or_else(|| "write it as 90s, 5m, 1h30m, or a number of seconds".to_owned())
 }
 
+/// The least `--memory-limit`, bytes.
+const LEAST_MEMORY: usize = 64 << 20;
+
+/// An amount of memory: a number with K, M or G, each 1024 times the one before, or of bytes.
+pub(super) fn memory(s: &str) -> Result<usize, String> {
+    let s = s.trim_end_matches("iB");
+    let (number, shift) = match s.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        Some(number) if s.ends_with(['k', 'K']) => (number, 10),
+        Some(number) if s.ends_with(['m', 'M']) => (number, 20),
+        Some(number) => (number, 30),
+        None => (s, 0),
+    };
+    let bytes = number.parse::<usize>().ok().and_then(|n| n.checked_mul(1 << shift));
+    let bytes = bytes.ok_or_else(|| "write it as 512M, 2G, or a number of bytes".to_owned())?;
+    if bytes < LEAST_MEMORY { Err("64M is the least".to_owned()) } else { Ok(bytes) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_of_memory() {
+        assert_eq!(memory("64M"), Ok(64 << 20));
+        assert_eq!(memory("2G"), Ok(2 << 30));
+        assert_eq!(memory("2GiB"), Ok(2 << 30));
+        assert_eq!(memory("1048576k"), Ok(1 << 30));
+        assert_eq!(memory("100000000"), Ok(100_000_000));
+        for bad in ["", "G", "-1G", "63M", "1.5G", "much", "99999999999G"] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations() {

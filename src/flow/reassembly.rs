@@ -54,6 +54,12 @@ impl Holes {
         Holes { next, held: Vec::new(), bytes: 0 }
     }
 
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.held.capacity() * size_of::<Held>() + self.bytes
+    }
+
     /// Whether nothing is missing any more.
     #[must_use]
     pub fn closed(&self) -> bool {

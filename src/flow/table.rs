@@ -1,4 +1,4 @@
-//! Finding the flow of a segment: an open-addressing index over flows that never move.
+//! Finding the flow of a segment: an open-addressing index over flows, which move only when some are dropped.
 
 use crate::packet::Endpoint;
 
@@ -11,8 +11,10 @@ pub trait Keyed {
     fn touch(&self) -> u64;
 }
 
-/// Flows a chunk holds. Chunks are never moved, so growing costs no copy of a million flows.
+/// Flows a chunk holds. Chunks are not moved, so growing costs no copy of a million flows.
 const CHUNK: usize = 1 << 10;
+/// The new number of a flow that is no more.
+pub const GONE: u32 = u32::MAX;
 /// Marks an empty slot.
 const EMPTY: u64 = 0;
 
@@ -153,6 +155,24 @@ impl<F: Keyed> Table<F> {
         &mut self.chunks[number / CHUNK][number % CHUNK]
     }
 
+    /// Drops the flows that `keep` refuses; the others move up and keep their order. Gives each flow's new number by its
+    /// old one, [`GONE`] for those dropped.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut F) -> bool) -> Vec<u32> {
+        let mut moved = Vec::with_capacity(self.len());
+        self.slots.fill(EMPTY);
+        self.used = 0;
+        // Chunk by chunk: an old one is freed before the next new one is needed.
+        for mut flow in std::mem::take(&mut self.chunks).into_iter().flatten() {
+            moved.push(if keep(&mut flow) {
+                let (a, b) = flow.ends();
+                self.insert(hash(&a, &b), flow) as u32
+            } else {
+                GONE
+            });
+        }
+        moved
+    }
+
     /// All flows in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = &F> {
         self.chunks.iter().flatten()
@@ -201,5 +221,31 @@ mod tests {
             assert_eq!(found, Some(1));
         }
         assert_eq!(table.find(hash(&end(200_000), &server), &end(200_000), &server), None);
+    }
+
+    #[test]
+    fn what_is_retained_is_found_under_its_new_number() {
+        let mut table = Table::default();
+        let server = end(0x0a00_0001);
+        // Twice between the same ends, so that the newest is the one that matters.
+        for round in 0..2 {
+            for i in 0..5_000 {
+                table.insert(hash(&end(i), &server), Pair(end(i), server, round * 5_000 + i));
+            }
+        }
+        let moved = table.retain(|pair| pair.2 % 3 == 0);
+        assert_eq!(table.len(), 3_334);
+        for (old, new) in moved.iter().enumerate() {
+            if old % 3 == 0 {
+                assert_eq!(table.get(*new as usize).2, old as u32);
+            } else {
+                assert_eq!(*new, GONE);
+            }
+        }
+        for i in 0..5_000 {
+            let newest = [i + 5_000, i].into_iter().find(|n| n % 3 == 0);
+            let found = table.find(hash(&end(i), &server), &server, &end(i)).map(|n| table.get(n).2);
+            assert_eq!(found, newest);
+        }
     }
 }

@@ -30,6 +30,12 @@ const PROOF_BY_EXCLUSION: usize = 3;
 /// Unsolicited acknowledgments closer together than this may be duplicates on account of lost or reordered data.
 const UNSOLICITED: Nanos = SECOND * 9 / 10;
 
+/// What the search for heartbeats takes at a flow's first payload, what each further segment may add and what it takes
+/// at most, in bytes on the heap; measured on messages that differ, and rounded up.
+const HEARTBEATS_BEGIN: usize = 2048;
+const HEARTBEATS_GROW: u32 = 256;
+const HEARTBEATS_MOST: usize = 192 * 1024;
+
 /// A stretch of resends of the same bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resends {
@@ -155,6 +161,24 @@ impl Liveness {
             let ports = Both([c.ends.of(Side::Client).port, c.ends.of(Side::Server).port]);
             Box::new(Heartbeats::new(ports, c.half[Side::Client].known.has(Known::SYN)))
         })
+    }
+
+    /// Bytes on the heap, roughly, after so many segments with payload.
+    #[must_use]
+    pub fn heap(&self, payloads: u32) -> usize {
+        let probes = self.probes.0.iter().flatten().count() * (size_of::<Probes>() + size_of::<settings::Spans>());
+        let rare = self.rare.as_ref().map_or(0, |r| {
+            let candidates: usize = r.candidates.0.iter().map(Vec::capacity).sum();
+            let waiting: usize = r.window.0.iter().map(|w| w.waiting.capacity()).sum();
+            size_of::<Rare>()
+                + (candidates + waiting) * size_of::<Candidate>()
+                + r.deaths.capacity() * size_of::<Death>()
+        });
+        let heartbeats = self.heartbeats.as_ref().map_or(0, |_| {
+            let grown = payloads.saturating_mul(HEARTBEATS_GROW) as usize;
+            size_of::<Heartbeats>() + HEARTBEATS_BEGIN + grown.min(HEARTBEATS_MOST)
+        });
+        probes + rare + heartbeats
     }
 
     /// The heartbeats, if any payload was followed.

@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 use super::CaptureInfo;
 use crate::analysis::{self, Analysis};
 use crate::event::{Event, EventKind};
-use crate::liveness::findings;
 use crate::packet::{self, Nanos};
 use crate::summary::{self, Both, FlowSummary, Side};
+pub use crate::totals::Summary;
 
 /// Name and number of the document's form.
 pub const SCHEMA: &str = "hbsniff.report/1";
@@ -290,7 +290,7 @@ impl<'a> Report<'a> {
             schema: SCHEMA,
             tool: Tool { name: "hbsniff", version: env!("CARGO_PKG_VERSION") },
             capture: Capture::new(analysis, info),
-            summary: Summary::new(&analysis.flows),
+            summary: Summary::new(analysis),
             flows: Flows(&analysis.flows),
         }
     }
@@ -370,56 +370,6 @@ pub struct Skipped {
     pub fragments: u64,
     /// Copies of frames already seen.
     pub duplicates: u64,
-}
-
-/// Counts over all flows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Summary {
-    /// TCP connections.
-    pub flows: u64,
-    /// Those on which a side sent a kernel keepalive probe.
-    pub with_keepalive: u64,
-    /// Those that carry an application heartbeat (polling not counted).
-    pub with_heartbeat: u64,
-    /// Those still open and idle long enough to matter in which a side's silent death would never be noticed: the flows
-    /// with a finding `no_liveness` or `one_sided_liveness`.
-    pub unprotected: u64,
-    /// Those in which a side was taken for dead or went dead unnoticed, or is being tried for.
-    pub dead_peers: u64,
-    /// Kernel keepalive probes.
-    pub keepalive_probes: u64,
-    /// Those that were answered.
-    pub keepalive_acks: u64,
-    /// Probes of a closed window.
-    pub zero_window_probes: u64,
-    /// Application heartbeats (polling not counted); a request and its reply are one.
-    pub heartbeats: u64,
-}
-
-impl Summary {
-    /// Counts the flows.
-    #[must_use]
-    pub fn new(flows: &analysis::Flows) -> Self {
-        let mut sum = Summary::default();
-        flows.iter().for_each(|flow| sum.add(&flow));
-        sum
-    }
-
-    /// Counts one more flow.
-    pub fn add(&mut self, flow: &FlowSummary) {
-        self.flows += 1;
-        self.with_keepalive += u64::from(flow.keepalive.0.iter().any(Option::is_some));
-        self.unprotected += u64::from(findings::unprotected(flow));
-        self.dead_peers += u64::from(!flow.deaths.is_empty());
-        for keepalive in flow.keepalive.0.iter().flatten() {
-            self.keepalive_probes += keepalive.probes;
-            self.keepalive_acks += keepalive.answered;
-        }
-        self.zero_window_probes += flow.zero_window_probes.0.iter().sum::<u64>();
-        let beats = || flow.heartbeats.iter().filter(|h| h.kind == summary::BeatKind::Heartbeat);
-        self.with_heartbeat += u64::from(beats().next().is_some());
-        self.heartbeats += beats().map(|h| h.count).sum::<u64>();
-    }
 }
 
 /// The flows, converted one at a time as they are written.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::CaptureInfo;
 use super::model::Summary;
-use crate::analysis::{Analysis, Flows};
+use crate::analysis::Analysis;
 use crate::liveness::findings;
 use crate::packet::{Nanos, Time, seconds};
 use crate::phrase::{count, duration, printable};
@@ -42,7 +42,7 @@ const REMEDY: &str =
 /// What `out` says.
 pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> io::Result<()> {
     let limit = |n: usize| if options.all { usize::MAX } else { n };
-    let groups = Groups::new(&analysis.flows, limit);
+    let groups = Groups::new(analysis, limit);
     let start = analysis.first_packet.unwrap_or_default();
     let end = analysis.last_packet.unwrap_or(start);
     let mut text = Text { out, options: *options, start, end };
@@ -132,9 +132,9 @@ impl Noticed {
 }
 
 impl Groups {
-    fn new(flows: &Flows, limit: impl Fn(usize) -> usize) -> Self {
+    fn new(analysis: &Analysis, limit: impl Fn(usize) -> usize) -> Self {
         let mut groups = Groups {
-            sum: Summary::default(),
+            sum: analysis.let_go.totals,
             dead: Group::new(limit(DEAD_SHOWN)),
             warned: Group::new(limit(WARNED_SHOWN)),
             blind: Group::new(limit(BLIND_SHOWN)),
@@ -142,7 +142,7 @@ impl Groups {
             plain: Group::new(limit(0)),
             noticed: Noticed::default(),
         };
-        for flow in flows.iter() {
+        for flow in analysis.flows.iter() {
             groups.sum.add(&flow);
             flow.deaths.iter().for_each(|death| groups.noticed.add(death));
             let group = if !flow.deaths.is_empty() {

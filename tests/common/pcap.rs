@@ -3,6 +3,8 @@
 /// Flags of a segment (RFC 9293 §3.1).
 pub const SYN: u8 = 0x02;
 /// See [`SYN`].
+pub const RST: u8 = 0x04;
+/// See [`SYN`].
 pub const ACK: u8 = 0x10;
 
 /// A capture of bare IPv4 packets with times in nanoseconds.
