@@ -11,7 +11,7 @@ use crate::analyzer::{Analyzer, FlowFilter, Options, Share, Sink};
 use crate::packet::{Frame, LinkType, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, walking and copying is the rest of its work.
-const READER_SHARE: u32 = 72;
+const READER_SHARE: u32 = 96;
 /// Bytes of frames handed over at a time.
 const PARCEL: usize = 256 * 1024;
 /// Parcels on their way: enough to even out flows that come in bursts.
