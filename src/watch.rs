@@ -139,7 +139,7 @@ impl Watched {
                 .odd
                 .as_ref()
                 .map_or(0, |o| size_of::<Odd>() + o.holes.0.iter().flatten().map(Holes::heap).sum::<usize>());
-            let before = std::mem::replace(&mut self.heap, (odd + self.live.heap(segments)) as u32);
+            let before = std::mem::replace(&mut self.heap, (odd + self.live.heap()) as u32);
             self.heap as isize - before as isize
         })
     }

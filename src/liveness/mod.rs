@@ -30,12 +30,6 @@ const PROOF_BY_EXCLUSION: usize = 3;
 /// Unsolicited acknowledgments closer together than this may be duplicates on account of lost or reordered data.
 const UNSOLICITED: Nanos = SECOND * 9 / 10;
 
-/// What the search for heartbeats takes at a flow's first payload, what each further segment may add and what it takes
-/// at most, in bytes on the heap; measured on messages that differ, and rounded up.
-const HEARTBEATS_BEGIN: usize = 2048;
-const HEARTBEATS_GROW: u32 = 256;
-const HEARTBEATS_MOST: usize = 192 * 1024;
-
 /// A stretch of resends of the same bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resends {
@@ -163,9 +157,9 @@ impl Liveness {
         })
     }
 
-    /// Bytes on the heap, roughly, after so many segments with payload.
+    /// Bytes on the heap, roughly.
     #[must_use]
-    pub fn heap(&self, payloads: u32) -> usize {
+    pub fn heap(&self) -> usize {
         let probes = self.probes.0.iter().flatten().count() * (size_of::<Probes>() + size_of::<settings::Spans>());
         let rare = self.rare.as_ref().map_or(0, |r| {
             let candidates: usize = r.candidates.0.iter().map(Vec::capacity).sum();
@@ -174,10 +168,7 @@ impl Liveness {
                 + (candidates + waiting) * size_of::<Candidate>()
                 + r.deaths.capacity() * size_of::<Death>()
         });
-        let heartbeats = self.heartbeats.as_ref().map_or(0, |_| {
-            let grown = payloads.saturating_mul(HEARTBEATS_GROW) as usize;
-            size_of::<Heartbeats>() + HEARTBEATS_BEGIN + grown.min(HEARTBEATS_MOST)
-        });
+        let heartbeats = self.heartbeats.as_ref().map_or(0, |h| size_of::<Heartbeats>() + h.heap());
         probes + rare + heartbeats
     }
 

@@ -175,7 +175,7 @@ impl Content {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
+    #[must_use]
     pub fn heap(&self) -> usize {
         self.samples.capacity() * size_of::<Box<[u8]>>() + self.samples.iter().map(|s| s.len()).sum::<usize>()
     }

@@ -131,7 +131,7 @@ impl Gaps {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
+    #[must_use]
     pub fn heap(&self) -> usize {
         self.kept.capacity() * size_of::<Gap>()
     }

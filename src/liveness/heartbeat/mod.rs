@@ -133,6 +133,9 @@ struct Named {
     held: Option<Vec<Heard>>,
 }
 
+/// Bytes that a parser takes at most; the protocols' tests hold each to it.
+const MOST_PARSER: usize = 1024;
+
 /// Beats and replies held of a named heartbeat until its pace is known.
 const MOST_HELD: usize = 8;
 
@@ -197,6 +200,23 @@ impl Heartbeats {
     #[must_use]
     pub fn new(ports: Both<u16>, from_start: bool) -> Self {
         Heartbeats { ports, from_start, seeking: Some(Box::default()), ..Self::default() }
+    }
+
+    /// Bytes on the heap; a parser counts as the largest that is allowed.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        let seeking = self.seeking.as_ref().map_or(0, |s| {
+            let bytes = s.bytes.0.iter().map(Vec::capacity).sum::<usize>();
+            size_of::<Seeking>() + bytes + s.pieces.capacity() * size_of::<Piece>()
+        });
+        let parser = if self.followed.is_some() { MOST_PARSER } else { 0 };
+        let named = self.named.iter().map(|n| {
+            let held = n.held.as_ref().map_or(0, |h| h.capacity() * size_of::<Heard>());
+            size_of::<Named>() + n.track.heap() + held
+        });
+        let declared = self.declared.capacity() * size_of::<Declaration>();
+        let rhythm = self.rhythm.as_ref().map_or(0, |r| size_of::<Rhythm>() + r.heap());
+        seeking + parser + named.sum::<usize>() + declared + rhythm
     }
 
     /// Takes the next bytes of a stream.

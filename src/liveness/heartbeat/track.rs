@@ -61,6 +61,12 @@ pub struct Track {
 }
 
 impl Track {
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.gaps.heap() + self.sample.capacity()
+    }
+
     /// Begins with a first beat.
     #[must_use]
     pub fn new(from: Side, protocol: Option<&'static str>, kind: BeatKind, mode: Mode, first: Time) -> Self {
