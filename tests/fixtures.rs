@@ -366,6 +366,42 @@ fn findings_name_the_trouble() {
     }
 }
 
+/// What the thread of each `question_` fixture asked (its `truth.json` names the thread), answered where a hurried reader
+/// looks: in the first three lines.
+#[test]
+fn questions_are_answered_in_three_lines() {
+    let never_acknowledged = "by data that was never acknowledged";
+    let answers: &[(&str, &[&str])] = &[
+        ("question_balancer_resets_idle", &["server for dead 5.1 s", "by a reset that answered its keepalive probe"]),
+        ("question_doubling_delays", &["server for dead 4 s", "by a reset that answered its data"]),
+        ("question_exactly_two_hours", &["server for dead 8.2 s", "by keepalive probes"]),
+        ("question_fifteen_minutes", &["server for dead 14 s", never_acknowledged, "keepalive on 1"]),
+        ("question_idle_connection_blocks", &["server for dead 18.5 s", never_acknowledged]),
+        ("question_is_keepalive_working", &["No dead peer", "keepalive on 1"]),
+        ("question_keepalive_holds_the_mapping", &["No dead peer", "keepalive on 1"]),
+        ("question_keepalive_useless_at_the_pooler", &["server for dead", never_acknowledged, "keepalive on 1"]),
+        ("question_sessions_of_the_dead", &["on 3 a side could die and nobody would know"]),
+        ("question_slow_or_dead", &["The client fell silent", "the server was still trying"]),
+        ("question_user_timeout_instead", &["server for dead", never_acknowledged, "keepalive on 1"]),
+    ];
+    let asked = CASES.iter().filter(|c| c.name.starts_with("question_")).map(|c| c.name.as_str());
+    assert!(asked.eq(answers.iter().map(|(name, _)| *name)), "a question without an answer");
+    let mut misses = Misses::default();
+    for (name, words) in answers {
+        let case = CASES.iter().find(|c| c.name == *name).expect(name);
+        let thread = case.truth["what"].as_str().is_some_and(|what| what.contains("Asked in github.com/"));
+        misses.expect(thread, case, || "names no thread".to_owned());
+        // The sessions are a few seconds old, too young to be found fault with: a second becomes a minute.
+        let factor = if *name == "question_sessions_of_the_dead" { 60 } else { 1 };
+        let capture = stretched(fs::read(&case.file).expect("the capture"), factor);
+        let text = common::stdout(&["-"], &capture);
+        let top = text.lines().take(3).collect::<Vec<_>>().join("\n");
+        for word in *words {
+            misses.expect(top.contains(word), case, || format!("no {word:?} in\n{top}"));
+        }
+    }
+}
+
 /// A little-endian pcap file of microseconds whose packets come `factor` times as far apart.
 fn stretched(mut pcap: Vec<u8>, factor: u64) -> Vec<u8> {
     let word = |bytes: &[u8], at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes")));

@@ -34,20 +34,65 @@ fn quick_start_has_two_commands_of_one_line() {
     assert!(commands[0].starts_with("cargo run") && commands[1].starts_with("cargo test"), "{commands:?}");
 }
 
-/// `UPDATE_README=1 cargo test --test readme` writes the output as it is now.
+/// Each command whose output is shown, with that output. `UPDATE_README=1 cargo test --test readme` writes them as they
+/// are now.
 #[test]
-fn the_report_shown_is_the_one_printed() {
+fn the_reports_shown_are_those_printed() {
     let text = readme();
-    let section = quick_start(&text);
-    let args = blocks(section, "sh")[0].trim().split_once(" -- ").expect("arguments after --").1;
-    let args: Vec<_> = args.split(' ').collect();
-    let printed = common::stdout(&args, b"");
-    let shown = blocks(section, "text")[0];
-    if std::env::var_os("UPDATE_README").is_some() {
-        let updated = text.replacen(&format!("```text\n{shown}```"), &format!("```text\n{printed}```"), 1);
+    let commands = text.split("```sh\ncargo run -- ").skip(1);
+    let shown: Vec<_> = commands
+        .map(|rest| (rest.lines().next().unwrap_or_default(), *blocks(rest, "text").first().expect("its output")))
+        .collect();
+    assert_eq!(shown.len(), 2);
+    let mut updated = text.clone();
+    for (command, shown) in &shown {
+        let args: Vec<_> = command.split(' ').collect();
+        let printed = common::stdout(&args, b"");
+        if std::env::var_os("UPDATE_README").is_some() {
+            updated = updated.replacen(&format!("```text\n{shown}```"), &format!("```text\n{printed}```"), 1);
+        } else {
+            assert_eq!(*shown, printed, "UPDATE_README=1 cargo test --test readme brings README.md up to date");
+        }
+    }
+    if updated != text {
         fs::write(path(), updated).expect("README.md is written");
-    } else {
-        assert_eq!(shown, printed, "UPDATE_README=1 cargo test --test readme brings README.md up to date");
+    }
+}
+
+#[test]
+fn the_protocols_listed_are_those_reported() {
+    let text = readme();
+    let list = text.split("\nHeartbeats are named: ").nth(1).and_then(|rest| rest.split('.').next()).expect("the list");
+    let listed: Vec<_> = list.split(',').map(str::trim).collect();
+    let mut names: Vec<_> = hbsniff::liveness::heartbeat::protocols::names().collect();
+    names.sort_unstable();
+    assert_eq!(listed, names);
+}
+
+/// The line of the section Use that pages somebody, run as it stands: for a dead peer, for none, and for a file that
+/// cannot be read, which is no reason to wake anybody but is said.
+#[test]
+#[cfg(unix)]
+fn the_line_that_pages_does_so_for_a_dead_peer_only() {
+    let text = readme();
+    let line = text.lines().find(|line| line.contains("page < report.txt")).expect("a line that pages");
+    let program = env!("CARGO_BIN_EXE_hbsniff");
+    let script = format!("hbsniff() {{ '{program}' \"$@\"; }}\npage() {{ cat > paged.txt; }}\n{line}\n");
+    let fixtures = path().with_file_name("fixtures");
+    for (capture, paged, complains) in [
+        ("keepalive_cut_server_detects/capture.pcap", true, false),
+        ("keepalive_healthy_client/capture.pcap", false, false),
+        ("no_such_fixture/capture.pcap", false, true),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).env("pcap", fixtures.join(capture)).current_dir(folder.path());
+        let output = shell.output().expect("a shell");
+        assert!(output.status.success(), "{capture}: {output:?}");
+        let page = fs::read_to_string(folder.path().join("paged.txt"));
+        assert_eq!(page.is_ok(), paged, "{capture}");
+        assert!(page.is_ok_and(|text| text.contains("dead")) == paged, "{capture}");
+        assert_eq!(!output.stderr.is_empty(), complains, "{capture}: {output:?}");
     }
 }
 

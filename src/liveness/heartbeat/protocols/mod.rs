@@ -195,3 +195,11 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "tls", recognise: tls::recognise },
     Protocol { name: "ssh", recognise: ssh::recognise },
 ];
+
+/// Protocols that travel inside one of [`TABLE`]'s, or in its place, and are reported by their own name.
+const INNER: &[&str] = &["actioncable", "nbss", "phoenix", "signalr", "smb", "sockjs", "socketio", "sse"];
+
+/// Every name that a heartbeat can be reported by, in no particular order. HTTP is none: it beats only through what it carries.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|p| p.name).filter(|&name| name != "http").chain(INNER.iter().copied())
+}

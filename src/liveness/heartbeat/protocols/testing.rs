@@ -1,6 +1,6 @@
 //! What every protocol's tests share: a conversation fed in any segmentation, and the same conversation maltreated.
 
-use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
+use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE, names};
 use crate::packet::{SECOND, Time};
 use crate::summary::{Both, Side};
 
@@ -125,11 +125,18 @@ pub fn signs_in_segments(recognise: Recognise, port: u16, turns: Turns) -> Vec<(
     Side::BOTH.into_iter().flat_map(|side| whole[side].iter().map(move |sign| (side, sign.clone()))).collect()
 }
 
-/// The beats among some signs, as who and in which role.
+/// The beats among some signs, as who and in which role; each by a name that [`names`] knows.
 #[must_use]
 pub fn beats(signs: &[(Side, Sign)]) -> Vec<(Side, &'static str, Role)> {
     let beat = |(side, sign): &(Side, Sign)| match sign {
-        Sign::Beat { protocol, role, .. } => Some((*side, *protocol, *role)),
+        Sign::Beat { protocol, role, .. } => {
+            // The framing's own tests have a protocol of no table.
+            assert!(
+                *protocol == "simple" || names().any(|name| name == *protocol),
+                "{protocol} is not among the names"
+            );
+            Some((*side, *protocol, *role))
+        }
         Sign::Declared { .. } => None,
     };
     signs.iter().filter_map(beat).collect()
