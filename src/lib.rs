@@ -12,6 +12,7 @@ pub mod clock;
 pub mod decode;
 pub mod engine;
 pub mod event;
+pub mod evidence;
 pub mod explain;
 pub mod flow;
 pub mod liveness;

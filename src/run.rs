@@ -1,6 +1,8 @@
 //! One run: from a source through the analyzer to the output asked for.
 
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,14 +11,17 @@ use clap::{ColorChoice, CommandFactory};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::analysis::Analysis;
-use crate::analyzer::FlowFilter;
+use crate::analyzer::{BATCH, FlowFilter};
 use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
 use crate::cli::{Cli, Command, Meter};
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::evidence::Evidence;
 use crate::explain;
 use crate::liveness::findings::FailOn;
 use crate::liveness::limits;
+use crate::packet::Frame;
+use crate::phrase::count;
 use crate::report::events::Lines;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, json, schema, text};
@@ -45,6 +50,9 @@ pub enum RunError {
     /// A word that means nothing here.
     #[error(transparent)]
     Unknown(#[from] explain::Unknown),
+    /// A file to be written.
+    #[error("cannot write {0}: {1}")]
+    File(PathBuf, io::Error),
     /// The user's table of limits.
     #[error("{0}: {1}")]
     Limits(String, String),
@@ -129,8 +137,10 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let live = cli.interface.is_some();
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
-    let mut engine = Engine::new(if live || cli.events { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
-    let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()) };
+    let evidence = cli.write.as_deref().map(|path| evidence(path, cli.sources())).transpose()?;
+    let alone = live || cli.events || evidence.is_some();
+    let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
+    let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()), evidence };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -143,7 +153,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         let progress = source.read(&mut |frames| {
             let wanted = frames.partition_point(|f| f.number <= limit);
             number = frames[..wanted].last().map_or(number, |f| f.number);
-            engine.frames(&frames[..wanted], &mut |event| told.tell(event));
+            told.frames(&frames[..wanted], &mut engine);
         });
         match progress {
             Ok(Progress::More) => {}
@@ -179,6 +189,13 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let analysis = engine.finish(end, &mut |event| told.tell(event));
     told.flush();
     heard(told.result)?;
+    if let (Some(evidence), Some(path)) = (told.evidence, &cli.write) {
+        let written = evidence.finish().map_err(|e| RunError::File(path.clone(), e))?;
+        if written.late > 0 {
+            let late = count(written.late, "packet");
+            warnings.push(format!("{}: {late} had left memory before they were known to matter.", path.display()));
+        }
+    }
     warnings.splice(0..0, source.warnings());
     let info = CaptureInfo {
         link_types: source.link_types().into_iter().map(|link| link.name().into_owned()).collect(),
@@ -207,15 +224,40 @@ fn open(cli: &Cli) -> Result<Box<dyn Source>, CaptureError> {
     Ok(live)
 }
 
-/// Prints events, until that fails.
+/// Begins the file of `--write`, unless that is what is read.
+fn evidence(path: &Path, sources: &[PathBuf]) -> Result<Evidence, RunError> {
+    let wrong = |e| RunError::File(path.to_owned(), e);
+    let place = |path: &Path| path.canonicalize().ok();
+    if place(path).is_some_and(|target| sources.iter().any(|source| place(source).as_ref() == Some(&target))) {
+        return Err(wrong(io::Error::other("it is being read")));
+    }
+    Evidence::new(File::create(path).map_err(wrong)?).map_err(wrong)
+}
+
+/// Prints events and collects evidence, until that fails.
 struct Told<W> {
     lines: Lines<W>,
     wanted: bool,
     result: io::Result<()>,
+    evidence: Option<Evidence>,
 }
 
 impl<W: Write> Told<W> {
+    /// Has frames analysed; where evidence is wanted, in portions of which it holds the packets before their events.
+    fn frames(&mut self, frames: &[Frame<'_>], engine: &mut Engine) {
+        let portion = if self.evidence.is_some() { BATCH } else { frames.len().max(1) };
+        for frames in frames.chunks(portion) {
+            if let Some(evidence) = &mut self.evidence {
+                evidence.keep(frames);
+            }
+            engine.frames(frames, &mut |event| self.tell(event));
+        }
+    }
+
     fn tell(&mut self, event: &Event) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.event(event);
+        }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);
         }
@@ -225,6 +267,11 @@ impl<W: Write> Told<W> {
     fn flush(&mut self) {
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.flush();
+        }
+        if let Some(evidence) = &mut self.evidence
+            && self.result.is_ok()
+        {
+            self.result = evidence.flush();
         }
     }
 }

@@ -48,6 +48,7 @@ Examples:
   ssh host tcpdump -U -w - tcp | hbsniff -      watch another host
   hbsniff --fail-on dead-peer,unprotected ci.pcap
                                                 a gate for tests: exit status 1 if something is wrong
+  hbsniff -i eth0 --write evidence.pcapng       keep only the packets that matter, explained, for Wireshark
   hbsniff explain keepalive_suppressed          what a word of the report means, and how to fix it
   hbsniff --completions bash > /etc/bash_completion.d/hbsniff
   hbsniff --man > /usr/local/share/man/man1/hbsniff.1
@@ -120,6 +121,10 @@ pub struct Cli {
     /// Tell of every flow in full, the healthy ones too
     #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "events"])]
     pub all: bool,
+
+    /// Write the packets that matter to this pcapng file, each with a comment that says what it is and why
+    #[arg(long, help_heading = "Output", value_name = "FILE")]
+    pub write: Option<PathBuf>,
 
     /// Exit with status 1 if this is found: dead-peer, unprotected, or a finding's code such as half_open; several may
     /// be given, with commas between
