@@ -8,13 +8,13 @@ use crate::analysis::{self, Analysis, LetGo};
 use crate::clock::Clock;
 use crate::decode::{Decoder, Plain};
 use crate::event::{Event, EventKind};
-use crate::flow::connection::{Connection, Known};
+use crate::flow::connection::Connection;
 use crate::flow::table::{self, GONE, Table};
 use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
-use crate::watch::Watched;
+use crate::watch::{Reopening, Watched};
 
 /// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
 /// that what was fetched is still in the first-level cache when its turn comes.
@@ -369,21 +369,4 @@ impl Flows {
             watched.finish(end, &mut out);
         }
     }
-}
-
-/// What a segment means for the flow that its ends belong to so far.
-pub enum Reopening<'a> {
-    /// It belongs to that flow.
-    No,
-    /// It may begin a new connection: its answer will tell.
-    Waits,
-    /// It belongs to a new connection, which began with the given SYN, or with this segment.
-    Yes(Option<Segment<'a>>),
-}
-
-/// Whether a connection's ends may be used again: both sides closed, or one reset.
-#[must_use]
-pub fn over(c: &Connection) -> bool {
-    let half = &c.half.0;
-    half.iter().any(|h| h.known.has(Known::RESET)) || half.iter().all(|h| h.known.has(Known::FIN))
 }

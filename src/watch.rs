@@ -1,6 +1,5 @@
 //! One watched flow: a connection's state and the watch over it, moved on together by each segment.
 
-use crate::analyzer::{Reopening, over};
 use crate::event::EventKind;
 use crate::flow::connection::{Connection, Half, Known, Shape};
 use crate::flow::reassembly::{Holes, Piece};
@@ -13,6 +12,16 @@ use crate::packet::{Endpoint, IcmpError, Nanos, SECOND, Segment, Time, seconds};
 use crate::summary::{
     Basis, Both, Cost, Death, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic,
 };
+
+/// What a segment means for the flow that its ends belong to so far.
+pub enum Reopening<'a> {
+    /// It belongs to that flow.
+    No,
+    /// It may begin a new connection: its answer will tell.
+    Waits,
+    /// It belongs to a new connection, which began with the given SYN, or with this segment.
+    Yes(Option<Segment<'a>>),
+}
 
 /// A flow under watch.
 pub struct Watched {
@@ -188,11 +197,11 @@ impl Watched {
             if !s.flags.ack() {
                 let again =
                     half.known.has(Known::SYN) && !half.known.has(Known::GUESS) && self.first_seq(from) == Some(s.seq);
-                if again && !over(c) {
+                if again && !c.over() {
                     return Reopening::No;
                 }
                 let never_opened = c.half[from.peer()].packets == 0;
-                if over(c) || (never_opened && !again) {
+                if c.over() || (never_opened && !again) {
                     return if again && c.handshake != Handshake::Full { Reopening::No } else { Reopening::Yes(None) };
                 }
                 self.odd().reopening = Some(Segment { payload: &[], payload_len: 0, ..*s });
@@ -253,7 +262,7 @@ impl Watched {
         // While a side's last bytes are not acknowledged, its peer may yet turn out to be dead.
         let half = &self.conn.half.0;
         let settled = half.iter().any(|h| h.known.has(Known::RESET)) || !half.iter().any(Half::in_flight);
-        if self.ended.is_none() && settled && over(&self.conn) {
+        if self.ended.is_none() && settled && self.conn.over() {
             let end = self.end();
             self.ended = Some(end);
             out.tell(s.time, Some(s.frame), Some(from), EventKind::FlowEnd(end));

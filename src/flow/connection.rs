@@ -231,6 +231,13 @@ impl Connection {
         if s.src == self.ends.of(Side::Client) { Side::Client } else { Side::Server }
     }
 
+    /// Whether its ends may be used again: both sides closed, or one reset.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        let half = &self.half.0;
+        half.iter().any(|h| h.known.has(Known::RESET)) || half.iter().all(|h| h.known.has(Known::FIN))
+    }
+
     /// The time of the last segment.
     #[must_use]
     pub fn last(&self) -> Time {

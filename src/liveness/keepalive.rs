@@ -218,6 +218,12 @@ impl Probes {
         rtt
     }
 
+    /// TCP_KEEPIDLE in seconds, as far as it shows.
+    #[must_use]
+    pub fn idle_s(&self) -> Option<f64> {
+        self.idle.min().map(setting)
+    }
+
     /// TCP_KEEPINTVL in seconds, as far as it shows.
     #[must_use]
     pub fn interval_s(&self) -> Option<f64> {
@@ -249,7 +255,7 @@ impl Probes {
             first: self.first,
             last: self.last,
             // A period is an idle time unless the interval is longer; then the least span is one that data began.
-            idle_s: self.idle.min().map(setting),
+            idle_s: self.idle_s(),
             interval_s: self.interval_s(),
             count: self.count,
             observed_idle: self.idle.spread(),

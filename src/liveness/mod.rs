@@ -351,12 +351,12 @@ impl Liveness {
             c.half[side].last_real = Time::default();
         }
         for p in candidates {
-            self.keepalive_probe(c, side, p, None, out);
+            self.keepalive_probe(side, p, None, out);
         }
     }
 
-    fn keepalive_probe(&mut self, c: &Connection, from: Side, p: Candidate, heard: Option<Time>, out: &mut Out<'_>) {
-        self.answer_by_data(c, from, out);
+    fn keepalive_probe(&mut self, from: Side, p: Candidate, heard: Option<Time>, out: &mut Out<'_>) {
+        self.answer_by_data(from, out);
         let probes = self.probes[from].get_or_insert_with(|| Box::new(Probes::new(p.time)));
         probes.probe(p, heard);
         out.tell(p.time, Some(p.frame), Some(from), EventKind::KeepaliveProbe { probe_len: p.len });
@@ -369,7 +369,7 @@ impl Liveness {
     }
 
     /// The peer sent data where an answer was due, and no plain acknowledgment followed: the data was the answer.
-    fn answer_by_data(&mut self, _c: &Connection, prober: Side, out: &mut Out<'_>) {
+    fn answer_by_data(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(probes) = &mut self.probes[prober]
             && let Some((time, frame)) = probes.answered_by_data
             && probes.outstanding
@@ -384,14 +384,14 @@ impl Liveness {
         match (judged.shape, judged.kind) {
             (Shape::Below, Some(Kind::Keepalive)) => {
                 let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
-                self.keepalive_probe(c, from, p, c.last_heard(from), out);
+                self.keepalive_probe(from, p, c.last_heard(from), out);
             }
             (Shape::Below, Some(Kind::AtClosedWindow)) => self.at_closed_window(c, from, s, judged, false, out),
             (Shape::NewByteAtClosedWindow, _) => self.at_closed_window(c, from, s, judged, true, out),
             (Shape::Below, Some(Kind::Resend)) | (Shape::Resend, _) if !judged.fills => self.resend(c, from, s, out),
             (Shape::Ack, _) => self.acknowledgment(c, from, s, judged, out),
             (Shape::Data { .. }, _) => {
-                self.end_window_run(c, from, out);
+                self.end_window_run(from, out);
                 if let Some(probes) = &mut self.probes[from] {
                     probes.data_since = true;
                 }
@@ -407,7 +407,7 @@ impl Liveness {
         }
         // A window that opened ends the run of probes at it.
         if self.rare.is_some() && s.flags.ack() && !c.window_closed(from) {
-            self.end_window_run(c, from.peer(), out);
+            self.end_window_run(from.peer(), out);
         }
     }
 
@@ -462,7 +462,7 @@ impl Liveness {
         new_byte: bool,
         out: &mut Out<'_>,
     ) {
-        let idle = self.probes[from].as_ref().and_then(|p| p.summary().idle_s).map(crate::packet::nanos);
+        let idle = self.probes[from].as_ref().and_then(|p| p.idle_s()).map(crate::packet::nanos);
         let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
         let window = &mut self.rare().window[from];
         match window.probe(p, new_byte, judged.since, idle) {
@@ -477,13 +477,13 @@ impl Liveness {
                 window.unanswered = 0;
                 window.outstanding = false;
                 for p in std::mem::take(&mut window.waiting) {
-                    self.keepalive_probe(c, from, p, c.last_heard(from).filter(|h| *h < p.time), out);
+                    self.keepalive_probe(from, p, c.last_heard(from).filter(|h| *h < p.time), out);
                 }
             }
         }
     }
 
-    fn end_window_run(&mut self, _c: &Connection, prober: Side, out: &mut Out<'_>) {
+    fn end_window_run(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(rare) = &mut self.rare {
             let waiting = rare.window[prober].end_run();
             tell_window_probes(&waiting, prober, out);
@@ -520,11 +520,11 @@ impl Liveness {
     /// The capture ended, or the flow's ends were taken by a new connection: what was undecided is decided.
     pub fn finish(&mut self, c: &Connection, now: Time, out: &mut Out<'_>) {
         for side in Side::BOTH {
-            self.answer_by_data(c, side, out);
+            self.answer_by_data(side, out);
         }
         self.by_silence(c, now, true, out);
         for side in Side::BOTH {
-            self.end_window_run(c, side, out);
+            self.end_window_run(side, out);
             if let Some(death) = death::unnoticed(c, self, side, now) {
                 self.add_death(death, now, out);
             }

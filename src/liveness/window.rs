@@ -12,9 +12,10 @@ const KEEPALIVE_AT_LEAST: Nanos = SECOND;
 const RTO_AT_MOST: Nanos = 120 * SECOND;
 
 /// What a run of probes at a closed window turned out to be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Run {
     /// Not sure yet.
+    #[default]
     Undecided,
     /// Window probes.
     Window,
@@ -23,7 +24,7 @@ pub enum Run {
 }
 
 /// The probes that one side sent at its peer's closed window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WindowProbes {
     /// Window probes in all.
     pub sent: u32,
@@ -44,23 +45,6 @@ pub struct WindowProbes {
     /// Probes of the current run that wait for that.
     pub waiting: Vec<Candidate>,
     in_run: bool,
-}
-
-impl Default for WindowProbes {
-    fn default() -> Self {
-        WindowProbes {
-            sent: 0,
-            unanswered: 0,
-            outstanding: false,
-            last: Time::default(),
-            last_frame: 0,
-            run_frame: 0,
-            gap: 0,
-            run: Run::Undecided,
-            waiting: Vec::new(),
-            in_run: false,
-        }
-    }
 }
 
 impl WindowProbes {
