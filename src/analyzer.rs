@@ -88,6 +88,8 @@ struct Flows {
     /// Whether they take more.
     crowded: bool,
     let_go: LetGo,
+    /// Whether data is told of.
+    data: bool,
     /// Reused between segments.
     heard: Vec<Heard>,
 }
@@ -98,6 +100,11 @@ impl Analyzer {
     pub fn new(options: Options) -> Self {
         let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(options.memory));
         Analyzer { options, decoder, analysis, clock: Clock::default(), flows }
+    }
+
+    /// Tells of data too, by [`EventKind::Data`].
+    pub fn tell_of_data(&mut self) {
+        self.flows.data = true;
     }
 
     /// Takes the next frames. More at a time cost less each: what they need is fetched from memory side by side.
@@ -319,7 +326,11 @@ impl Flows {
     fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
         let mut out = Out { flow: watched.id, sink, suspicious: false };
-        watched.segment(s, &mut self.heard, &mut out);
+        if self.data {
+            watched.segment_with_data(s, &mut self.heard, &mut out);
+        } else {
+            watched.segment(s, &mut self.heard, &mut out);
+        }
         if out.suspicious
             && let Some(due) = watched.schedule()
         {

@@ -68,6 +68,13 @@ impl Engine {
         Engine::Together(Box::new(Analyzer::new(options(Some(mine), my_memory))), helper)
     }
 
+    /// Tells of data too; before the first frame.
+    pub fn tell_of_data(&mut self) {
+        if let Engine::Alone(analyzer) = self {
+            analyzer.tell_of_data();
+        }
+    }
+
     /// Takes the next frames. Events come from one thread only; with two there are none.
     pub fn frames(&mut self, frames: &[Frame<'_>], sink: &mut Sink<'_>) {
         match self {

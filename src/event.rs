@@ -28,6 +28,11 @@ pub enum EventKind {
     },
     /// The flow ended, or the capture did.
     FlowEnd(End),
+    /// Payload that was not sent before; told only where it is asked for, and never in `--events`.
+    Data {
+        /// How much of it.
+        bytes: u64,
+    },
     /// A kernel keepalive probe.
     KeepaliveProbe {
         /// 0 or 1 byte of garbage.

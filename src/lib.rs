@@ -23,5 +23,6 @@ pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod summary;
+pub mod timeline;
 pub mod totals;
 pub mod watch;

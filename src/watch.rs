@@ -269,6 +269,17 @@ impl Watched {
         }
     }
 
+    /// The same, and tells of new data in it.
+    pub fn segment_with_data(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+        let from = self.conn.side(s);
+        let before = self.conn.half[from].bytes;
+        self.segment(s, heard, out);
+        let bytes = self.conn.half[from].bytes.saturating_sub(before);
+        if bytes > 0 {
+            out.tell(s.time, Some(s.frame), Some(from), EventKind::Data { bytes });
+        }
+    }
+
     fn has_hole(&self, side: Side) -> bool {
         self.odd.as_ref().is_some_and(|o| o.holes[side].is_some())
     }

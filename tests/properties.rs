@@ -151,6 +151,7 @@ fn frames(story: &Story) -> Vec<Timed> {
 fn analysed(frames: impl IntoIterator<Item = Timed>, end: Option<i64>) -> (Vec<Event>, Analysis) {
     let mut events = Vec::new();
     let mut analyzer = Analyzer::new(Options::default());
+    analyzer.tell_of_data();
     for (i, (time, data)) in frames.into_iter().enumerate() {
         let (number, wire_len) = (i as u64 + 1, data.len() as u32);
         let frame = Frame { time: Time(time), number, link: LinkType(1), interface: 0, wire_len, data: &data };

@@ -49,6 +49,7 @@ impl Run {
     fn of(scenario: &Scenario) -> Run {
         let (mut events, mut steps) = (Vec::new(), Vec::new());
         let mut analyzer = Analyzer::new(Options::default());
+        analyzer.tell_of_data();
         let mut number = 0;
         let mut end = (scenario.steps.len(), None);
         for (at, step) in scenario.steps.iter().enumerate() {
@@ -153,7 +154,8 @@ fn name(kind: &EventKind) -> Option<&'static str> {
         | EventKind::FlowEnd(_)
         | EventKind::Heartbeat { .. }
         | EventKind::HeartbeatReply { .. }
-        | EventKind::HeartbeatMissed { .. } => None,
+        | EventKind::HeartbeatMissed { .. }
+        | EventKind::Data { .. } => None,
     }
 }
 

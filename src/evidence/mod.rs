@@ -164,7 +164,7 @@ impl Evidence {
             EventKind::HeartbeatReply { protocol } => {
                 self.say_at(flow, at, || format!("the {who} replies to the {}heartbeat", name(protocol)));
             }
-            EventKind::HeartbeatMissed { .. } => {}
+            EventKind::HeartbeatMissed { .. } | EventKind::Data { .. } => {}
             EventKind::PeerDead(death) => self.death(flow, death),
         }
     }

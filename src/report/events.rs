@@ -20,13 +20,14 @@ impl<W: Write> Lines<W> {
         Lines { out, held: Vec::with_capacity(2 * WHOLE) }
     }
 
-    /// Adds one event as one line.
+    /// Adds one event as one line, if it is of those that have one.
     ///
     /// # Errors
     /// What `out` says.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
+        let Some(line) = EventLine::new(event) else { return Ok(()) };
         let before = self.held.len();
-        serde_json::to_writer(&mut self.held, &EventLine::from(event))?;
+        serde_json::to_writer(&mut self.held, &line)?;
         self.held.push(b'\n');
         if self.held.len() > WHOLE {
             self.out.write_all(&self.held[..before])?;

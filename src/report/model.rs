@@ -855,9 +855,11 @@ pub enum What<'a> {
     PeerDead(Death<'a>),
 }
 
-impl<'a> From<&'a Event> for EventLine<'a> {
-    fn from(event: &'a Event) -> Self {
-        EventLine {
+impl<'a> EventLine<'a> {
+    /// The line of an event; `None` for data, which is no news.
+    #[must_use]
+    pub fn new(event: &'a Event) -> Option<Self> {
+        Some(EventLine {
             time: Time(event.time),
             frame: event.frame,
             flow: event.flow,
@@ -866,6 +868,7 @@ impl<'a> From<&'a Event> for EventLine<'a> {
                 EventKind::FlowStart { ends } => {
                     What::FlowStart { client: ends[Side::Client].into(), server: ends[Side::Server].into() }
                 }
+                EventKind::Data { .. } => return None,
                 EventKind::FlowEnd(end) => What::FlowEnd { end: (*end).into() },
                 EventKind::KeepaliveProbe { probe_len } => What::KeepaliveProbe { probe_len: *probe_len },
                 EventKind::KeepaliveAck { rtt } => What::KeepaliveAck { rtt_s: (*rtt).into() },
@@ -879,6 +882,6 @@ impl<'a> From<&'a Event> for EventLine<'a> {
                 EventKind::HeartbeatMissed { protocol } => What::HeartbeatMissed { protocol: *protocol },
                 EventKind::PeerDead(death) => What::PeerDead(death.as_ref().into()),
             },
-        }
+        })
     }
 }

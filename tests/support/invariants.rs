@@ -1,4 +1,5 @@
-//! What must hold whatever the packets say: events and report tell the same, and no span is negative.
+//! What must hold whatever the packets say: events (those of data too) and report tell the same, and no span is
+//! negative.
 
 use hbsniff::analysis::Analysis;
 use hbsniff::event::{Event, EventKind};
@@ -30,6 +31,8 @@ fn disagreement(events: &[&Event], flow: &FlowSummary) -> Option<String> {
         pairs.push((format!("window probes of the {name}"), told, flow.zero_window_probes[side]));
         let told = count(side, |k| *k == EventKind::Retransmission);
         pairs.push((format!("resends of the {name}"), told, flow.traffic[side].retransmissions));
+        let bytes = events.iter().filter(|e| e.from == Some(side)).map(|e| data(&e.kind)).sum();
+        pairs.push((format!("bytes of the {name}"), bytes, flow.traffic[side].payload_bytes));
     }
     let starts = events.iter().filter(|e| matches!(e.kind, EventKind::FlowStart { .. })).count() as u64;
     pairs.push(("beginnings".to_string(), starts, 1));
@@ -49,6 +52,14 @@ fn disagreement(events: &[&Event], flow: &FlowSummary) -> Option<String> {
     told.retain(|d| d.basis != Basis::Inferred || reported.contains(d));
     told.dedup();
     (told != reported).then(|| format!("deaths in the events {told:?}, in the report {reported:?}"))
+}
+
+/// Bytes of new payload.
+fn data(kind: &EventKind) -> u64 {
+    match kind {
+        EventKind::Data { bytes } => *bytes,
+        _ => 0,
+    }
 }
 
 fn dead(kind: &EventKind) -> Option<&Death> {
