@@ -364,7 +364,7 @@ impl Watched {
         };
         let silence = now.since(since.max(c.first)).max(0);
         let payload_silence = now.since(c.last_payload()).max(0);
-        let survived = Break::survived(c.longest_silence, silence);
+        let survived = if refused { c.survived(silence) } else { c.longest_silence };
         let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
         self.odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
     }

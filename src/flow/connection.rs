@@ -179,6 +179,8 @@ pub struct Connection {
     pub first: Time,
     /// Longest time without any segment so far.
     pub longest_silence: Nanos,
+    /// The longest such time but one.
+    second_silence: Nanos,
     /// Longest time without payload so far.
     pub longest_payload_silence: Nanos,
     /// Round-trip time: of the handshake, else the least from a byte to its acknowledgment; 0 while unknown.
@@ -209,6 +211,7 @@ impl Connection {
             recent: Recent::default(),
             first: s.time,
             longest_silence: 0,
+            second_silence: 0,
             longest_payload_silence: 0,
             rtt: 0,
             handshake: Handshake::None,
@@ -454,10 +457,19 @@ impl Connection {
         half.known.set(Known::NXT);
     }
 
+    /// The longest silence that the connection survived, where it broke in one that is over and was no longer than `broken`
+    /// (which may count from the peer's last segment, and so be longer than the silence of both).
+    #[must_use]
+    pub fn survived(&self, broken: Nanos) -> Nanos {
+        if self.longest_silence <= broken { self.second_silence } else { self.longest_silence }
+    }
+
     fn note_silence(&mut self, s: &Segment<'_>, shape: Shape) {
         let last = self.last();
         if last != Time::default() {
-            self.longest_silence = self.longest_silence.max(s.time.since(last));
+            let silence = s.time.since(last);
+            self.second_silence = self.second_silence.max(silence.min(self.longest_silence));
+            self.longest_silence = self.longest_silence.max(silence);
         }
         if s.payload_len > 0 && matches!(shape, Shape::Data { .. } | Shape::Resend) {
             self.longest_payload_silence = self.longest_payload_silence.max(s.time.since(self.last_payload()));

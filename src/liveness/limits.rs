@@ -103,8 +103,6 @@ const LATE_SHARE: f64 = 0.01;
 const LATE_LEAST: f64 = 1.0;
 /// How much earlier the capture may show it, where it was taken on the far side of a slow path, seconds.
 const EARLY: f64 = 0.1;
-/// Below this a silence is a pause; the shortest limit of the table is 55 s.
-const SHORTEST: f64 = 50.0;
 
 /// The limits that fit the silence in which a flow broke, best first: those whose end looks like this one, which are not
 /// refuted by a longer silence that the flow survived, nearest to the silence.
@@ -122,8 +120,7 @@ fn fits(limit: &Limit, broke: &Break) -> bool {
     };
     let at_expiry =
         |s: f64| s >= limit.limit_s - EARLY && s <= limit.limit_s + (limit.limit_s * LATE_SHARE).max(LATE_LEAST);
-    silence >= SHORTEST
-        && survived < limit.limit_s
+    survived < limit.limit_s
         && match (limit.ends, broke.sign) {
             (Some(Ends::Fin), Sign::Fin) | (Some(Ends::RstBoth), Sign::Reset) => at_expiry(silence),
             (Some(Ends::RstNextSender) | None, Sign::ResetOnSegment) | (Some(Ends::Silent) | None, Sign::Silence) => {
@@ -152,7 +149,7 @@ mod tests {
         let limits = parse(include_str!("../../data/idle-timeouts.toml")).unwrap();
         assert_eq!(limits.len(), known().len());
         for limit in &limits {
-            assert!(limit.limit_s >= SHORTEST && !limit.name.is_empty(), "{limit:?}");
+            assert!(limit.limit_s > EARLY && !limit.name.is_empty(), "{limit:?}");
             assert!(limit.source.starts_with("https://"), "{limit:?}");
         }
         let of = |name: &str| limits.iter().find(|l| l.name == name).unwrap();

@@ -306,7 +306,7 @@ impl Liveness {
             let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(|p| p.run_start))?;
             let silence = asked.since(d.last_heard?).max(0);
             let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
-            let survived = Break::survived(c.longest_silence, silence);
+            let survived = c.survived(silence);
             let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
             Some(Break { silence, payload_silence, survived, payload_survived, sign: Sign::Silence, by })
         })

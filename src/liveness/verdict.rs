@@ -34,9 +34,9 @@ pub struct Break {
     pub silence: Nanos,
     /// The same, from the last new payload of either side.
     pub payload_silence: Nanos,
-    /// The longest silence that the flow is known to have survived; see [`Break::survived`].
+    /// The longest silence that the flow is known to have survived.
     pub survived: Nanos,
-    /// The same of the time without new payload.
+    /// The same of the time without new payload; see [`Break::survived`].
     pub payload_survived: Nanos,
     /// What showed it.
     pub sign: Sign,
@@ -45,8 +45,8 @@ pub struct Break {
 }
 
 impl Break {
-    /// What is known to have been survived, from a flow's longest silence and the one in which it broke. The longest may
-    /// be that very one, and then nothing is known.
+    /// What is known to have been survived, from a flow's longest time without payload and the one in which it broke. The
+    /// longest may be that very one, and then nothing is known.
     #[must_use]
     pub fn survived(longest: Nanos, broken: Nanos) -> Nanos {
         if longest == broken { 0 } else { longest }

@@ -101,6 +101,8 @@ struct Noticed {
     most: Nanos,
     /// Deaths that nobody had noticed when the capture ended.
     open: u64,
+    /// Flows of which nothing was told but a refusal.
+    refused: u64,
 }
 
 impl Group {
@@ -146,6 +148,7 @@ impl Groups {
             groups.sum.add(&flow);
             flow.deaths.iter().for_each(|death| groups.noticed.add(death));
             let group = if !flow.deaths.is_empty() {
+                groups.noticed.refused += u64::from(flow.deaths.iter().all(|d| is_refusal(d.mechanism)));
                 &mut groups.dead
             } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning && !findings::is_blindness(f)) {
                 &mut groups.warned
@@ -185,13 +188,16 @@ impl<W: Write> Text<'_, W> {
         let all = count(flows, "flow");
         let (tone, said) = match groups.dead.shown.as_slice() {
             [] if flows == 0 => (Tone::Doubtful, "No TCP connection in this capture.".to_owned()),
-            [] => match groups.sum.unprotected {
-                0 => (Tone::Good, format!("No dead peer on {all}.")),
-                blind => {
-                    let but = format!("No dead peer on {all}; on {blind} a side could die and nobody would know.");
-                    (Tone::Doubtful, but)
-                }
-            },
+            [] => {
+                let (blind, warned) = (groups.sum.unprotected, groups.warned.count);
+                let but = [
+                    (blind, format!("on {blind} a side could die and nobody would know")),
+                    (warned, format!("{warned} with a warning")),
+                ];
+                let but: String = but.iter().filter(|(n, _)| *n > 0).map(|(_, what)| format!("; {what}")).collect();
+                let tone = if but.is_empty() { Tone::Good } else { Tone::Doubtful };
+                (tone, format!("No dead peer on {all}{but}."))
+            }
             [flow] => {
                 let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
                 let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
@@ -208,6 +214,12 @@ impl<W: Write> Text<'_, W> {
         let dead = d.dead.name();
         let silent = |to: Time| silence(d, self.start, to);
         match (d.detected_by, d.detected_at) {
+            (Some(by), Some(at)) if is_refusal(d.mechanism) => format!(
+                "the {} was refused {} after last hearing the {dead}, {}",
+                by.name(),
+                silent(at),
+                noticed_by(d.mechanism)
+            ),
             (Some(by), Some(at)) => format!(
                 "the {} took the {dead} for dead {} after last hearing it, {}",
                 by.name(),
@@ -287,9 +299,10 @@ impl<W: Write> Text<'_, W> {
         self.label(tone, "", &state)?;
         writeln!(self.out, "   flow {}", flow.id)?;
         for death in &flow.deaths {
-            self.label(Tone::Bad, "  ", "dead peer")?;
+            let label = if is_refusal(death.mechanism) { "refused" } else { "dead peer" };
+            self.label(Tone::Bad, "  ", label)?;
             let (said, circumstances) = self.death(flow, death);
-            writeln!(self.out, "    {said}")?;
+            writeln!(self.out, "{:width$}{said}", "", width = 13 - label.len())?;
             if !circumstances.is_empty() {
                 writeln!(self.out, "{:15}{}", "", circumstances.join("; "))?;
             }
@@ -331,7 +344,12 @@ impl<W: Write> Text<'_, W> {
         let mut said = Vec::new();
         for side in Side::BOTH {
             if let Some(k) = &flow.keepalive[side] {
-                said.push(format!("{} keepalive {}", side.name(), settings(k)));
+                let answered = if k.unanswered() == 0 {
+                    format!("{} answered", count(k.probes, "probe"))
+                } else {
+                    format!("{} of {} answered", k.answered, count(k.probes, "probe"))
+                };
+                said.push(format!("{} keepalive {}, {answered}", side.name(), settings(k)));
             }
         }
         said.extend(flow.heartbeats.iter().map(|h| format!("{} {}", kind(h.kind), rhythm(h))));
@@ -358,9 +376,10 @@ impl<W: Write> Text<'_, W> {
         let mut circumstances = Vec::new();
         let said = match (d.detected_by, d.detected_at) {
             (Some(by), Some(at)) => {
-                let how = match d.mechanism {
-                    Mechanism::KeepaliveReset | Mechanism::ResetOnData => "learned that the connection was gone at the",
-                    _ => "gave up on the",
+                let how = if is_refusal(d.mechanism) {
+                    "learned that the connection was gone at the"
+                } else {
+                    "gave up on the"
                 };
                 let about = match d.uncertainty {
                     0 => String::new(),
@@ -416,14 +435,19 @@ impl<W: Write> Text<'_, W> {
 
 /// More than one flow with a dead peer, in figures.
 fn many_dead(groups: &Groups) -> String {
-    let Noticed { times, least, most, open } = groups.noticed;
+    let Noticed { times, least, most, open, refused } = groups.noticed;
     let noticed = match times {
         0 => String::new(),
         1 => format!("; once noticed, after {}", duration(seconds(least))),
         _ => format!("; noticed {times} times, after {} to {}", duration(seconds(least)), duration(seconds(most))),
     };
     let open = if open == 0 { String::new() } else { format!("; {open} not noticed before the capture ended") };
-    format!("A peer was dead on {} of {}{noticed}{open}.", groups.dead.count, count(groups.sum.flows, "flow"))
+    let what = match refused {
+        0 => "A peer was dead",
+        n if n == groups.dead.count => "A reset refused the connection",
+        _ => "A peer was dead or refused the connection",
+    };
+    format!("{what} on {} of {}{noticed}{open}.", groups.dead.count, count(groups.sum.flows, "flow"))
 }
 
 /// A moment as a UTC clock shows it, to the millisecond.
@@ -455,8 +479,10 @@ fn capital(text: &str) -> String {
 fn state(flow: &FlowSummary) -> (Tone, String) {
     let dead = |side: Side| flow.deaths.iter().any(|d| d.dead == side);
     let trying = flow.deaths.iter().all(|d| d.basis == Basis::CaptureEnded);
+    let refused = flow.deaths.iter().all(|d| is_refusal(d.mechanism));
     match (dead(Side::Client), dead(Side::Server)) {
         (true, true) => (Tone::Bad, "BOTH GAVE UP".into()),
+        (client, server) if (client || server) && refused => (Tone::Bad, "REFUSED".into()),
         (client, server) if client || server => {
             let who = if client { "CLIENT" } else { "SERVER" };
             (Tone::Bad, format!("{who} {}", if trying { "SILENT" } else { "DEAD" }))
@@ -471,6 +497,12 @@ fn state(flow: &FlowSummary) -> (Tone, String) {
             End::Open | End::DeadPeer => (Tone::Good, "ok".into()),
         },
     }
+}
+
+/// Whether somebody answered, and knew no such connection: the peer's host, started anew, or a box on the way that forgot it.
+/// Nobody need be dead.
+fn is_refusal(mechanism: Mechanism) -> bool {
+    matches!(mechanism, Mechanism::KeepaliveReset | Mechanism::ResetOnData)
 }
 
 /// How a death was noticed, to follow a comma.
@@ -494,7 +526,10 @@ fn why(flow: &FlowSummary, d: &Death, by: Side) -> String {
         Mechanism::KeepaliveTimeout => {
             let count = flow.keepalive[by].as_ref().and_then(|k| k.count);
             let probes = count.map_or("keepalive probes".into(), |n| self::count(n.into(), "keepalive probe"));
-            format!("{probes} unanswered{reset}")
+            // The capture may show answers that were lost behind it.
+            let seen = flow.keepalive[by].as_ref().is_some_and(|k| count.is_some_and(|n| k.unanswered() < n.into()));
+            let unanswered = if seen { "without an answer that reached it" } else { "unanswered" };
+            format!("{probes} {unanswered}{reset}")
         }
         Mechanism::KeepaliveReset => "its keepalive probe was answered by RST".into(),
         Mechanism::RetransmissionTimeout => {
