@@ -3,20 +3,11 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 
-fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
-}
+use common::markdown::{blocks, links_exist, options_exist, path, read, shows_what_is_printed};
 
 fn readme() -> String {
-    fs::read_to_string(path()).expect("README.md")
-}
-
-/// The fenced blocks of one kind, in order.
-fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
-    let opening = format!("```{kind}\n");
-    text.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+    read("README.md")
 }
 
 fn quick_start(text: &str) -> &str {
@@ -38,25 +29,8 @@ fn quick_start_has_two_commands_of_one_line() {
 /// are now.
 #[test]
 fn the_reports_shown_are_those_printed() {
-    let text = readme();
-    let commands = text.split("```sh\ncargo run -- ").skip(1);
-    let shown: Vec<_> = commands
-        .map(|rest| (rest.lines().next().unwrap_or_default(), *blocks(rest, "text").first().expect("its output")))
-        .collect();
-    assert_eq!(shown.len(), 2);
-    let mut updated = text.clone();
-    for (command, shown) in &shown {
-        let args: Vec<_> = command.split(' ').collect();
-        let printed = common::stdout(&args, b"");
-        if std::env::var_os("UPDATE_README").is_some() {
-            updated = updated.replacen(&format!("```text\n{shown}```"), &format!("```text\n{printed}```"), 1);
-        } else {
-            assert_eq!(*shown, printed, "UPDATE_README=1 cargo test --test readme brings README.md up to date");
-        }
-    }
-    if updated != text {
-        fs::write(path(), updated).expect("README.md is written");
-    }
+    let print = |command: &str| Some(common::stdout(&command.split(' ').collect::<Vec<_>>(), b""));
+    assert_eq!(shows_what_is_printed("README.md", "cargo run -- ", "UPDATE_README", print), 2);
 }
 
 #[test]
@@ -78,7 +52,7 @@ fn the_line_that_pages_does_so_for_a_dead_peer_only() {
     let line = text.lines().find(|line| line.contains("page < report.txt")).expect("a line that pages");
     let program = env!("CARGO_BIN_EXE_hbsniff");
     let script = format!("hbsniff() {{ '{program}' \"$@\"; }}\npage() {{ cat > paged.txt; }}\n{line}\n");
-    let fixtures = path().with_file_name("fixtures");
+    let fixtures = path("fixtures");
     for (capture, paged, complains) in [
         ("keepalive_cut_server_detects/capture.pcap", true, false),
         ("keepalive_healthy_client/capture.pcap", false, false),
@@ -98,20 +72,10 @@ fn the_line_that_pages_does_so_for_a_dead_peer_only() {
 
 #[test]
 fn every_option_shown_exists() {
-    let help = common::stdout(&["--help"], b"");
-    let text = readme();
-    for line in blocks(&text, "sh").iter().flat_map(|b| b.lines()) {
-        let Some((_, command)) = line.split_once("hbsniff ") else { continue };
-        for option in command.split(' ').filter(|word| word.starts_with("-") && *word != "-") {
-            assert!(help.contains(option), "{option} of: {line}");
-        }
-    }
+    options_exist("README.md");
 }
 
 #[test]
 fn every_file_linked_exists() {
-    for link in readme().split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        let file = path().with_file_name(link);
-        assert!(link.starts_with("https://") || file.exists(), "{link}");
-    }
+    links_exist("README.md");
 }

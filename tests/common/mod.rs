@@ -1,6 +1,7 @@
 //! What the tests of the built program share: running it, and reading what it says.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod markdown;
 pub mod pcap;
 
 use std::io::Write;
