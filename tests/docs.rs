@@ -163,7 +163,9 @@ fn the_idle_timeouts_are_those_of_the_table() {
     assert!(checked >= 10, "{checked}");
     // The two figures that the advice rests on.
     let text = read(page).replace('\n', " ");
-    for (resets, said) in [(Resets::Any, "shortest default known is"), (Resets::Payload, "and the shortest default known is")] {
+    for (resets, said) in
+        [(Resets::Any, "shortest default known is"), (Resets::Payload, "and the shortest default known is")]
+    {
         let shortest = limits::known().iter().filter(|limit| limit.resets == resets).map(|limit| limit.limit_s);
         let shortest = shortest.fold(f64::INFINITY, f64::min);
         assert!(text.contains(&format!("{said} {shortest} s")), "{said} {shortest} s");

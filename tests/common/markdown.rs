@@ -22,7 +22,12 @@ pub fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
 /// Each one-line command in a `sh` block that begins with `prefix`, and the `text` block after it, to be what `print` makes
 /// of the command without its prefix. Where `variable` is set, the document is written anew instead. Returns how many there
 /// were; a command that `print` cannot run here counts, but is not compared.
-pub fn shows_what_is_printed(name: &str, prefix: &str, variable: &str, print: impl Fn(&str) -> Option<String>) -> usize {
+pub fn shows_what_is_printed(
+    name: &str,
+    prefix: &str,
+    variable: &str,
+    print: impl Fn(&str) -> Option<String>,
+) -> usize {
     let text = read(name);
     let mut updated = text.clone();
     let opening = format!("```sh\n{prefix}");
