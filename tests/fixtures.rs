@@ -372,7 +372,10 @@ fn findings_name_the_trouble() {
 fn questions_are_answered_in_three_lines() {
     let never_acknowledged = "by data that was never acknowledged";
     let answers: &[(&str, &[&str])] = &[
-        ("question_balancer_resets_idle", &["client was refused 5.1 s", "by a reset that answered its keepalive probe"]),
+        (
+            "question_balancer_resets_idle",
+            &["client was refused 5.1 s", "by a reset that answered its keepalive probe"],
+        ),
         ("question_doubling_delays", &["client was refused 4 s", "by a reset that answered its data"]),
         ("question_exactly_two_hours", &["server for dead 8.2 s", "by keepalive probes"]),
         ("question_fifteen_minutes", &["server for dead 14 s", never_acknowledged, "keepalive on 1"]),
