@@ -402,7 +402,11 @@ impl<W: Write> Text<'_, W> {
                 format!("{dead} silent for {} when the capture ended, and nobody had noticed", silent(self.end))
             }
         };
-        circumstances.extend(d.clock.as_ref().map(|clock| format!("fits {clock}")));
+        if let Some(clock) = &d.clock {
+            // The option shows on no packet, and few systems have another tcp_retries2 than the default.
+            let or = if clock.starts_with("tcp_retries2") { ", or a shorter TCP_USER_TIMEOUT" } else { "" };
+            circumstances.push(format!("fits {clock}{or}"));
+        }
         if let Some(id) = d.recovered_as {
             let after = d.outage.map(|s| format!(" after {}", duration(seconds(s)))).unwrap_or_default();
             circumstances.push(format!("replaced by flow {id}{after}"));
@@ -567,7 +571,7 @@ fn settings(k: &KeepaliveSummary) -> String {
     if said.is_empty() {
         said.push("settings unknown".into());
     }
-    let stack = k.stack.map(|s| format!(" ({s})")).unwrap_or_default();
+    let stack = k.stack.map(|s| format!(" (fits {s})")).unwrap_or_default();
     format!("{}{stack}", said.join(", "))
 }
 
@@ -659,6 +663,44 @@ mod tests {
         assert!(text.contains("idle 2 s, every 1 s, 3 tries     5 probes, 2 answered"), "{text}");
         assert!(text.contains("if the client dies"), "{text}");
         assert!(!text.contains("if the server dies"), "it is dead already: {text}");
+    }
+
+    #[test]
+    fn a_refusal_is_no_death() {
+        let mut flow = sample::dead();
+        flow.deaths[0].mechanism = Mechanism::KeepaliveReset;
+        let told = |flows: Vec<FlowSummary>| {
+            text(
+                &Analysis { flows: flows.into(), ..Analysis::default() },
+                &CaptureInfo::default(),
+                TextOptions::default(),
+            )
+        };
+        let one = told(vec![flow.clone()]);
+        assert!(
+            one.starts_with("The client was refused 5.1 s after last hearing the server, by a reset that"),
+            "{one}"
+        );
+        assert!(
+            one.contains("   REFUSED   flow 1\n  refused      client learned that the connection was gone"),
+            "{one}"
+        );
+        assert!(!one.contains("dead peer") && !one.contains("SERVER DEAD"), "{one}");
+        let two = told(vec![flow.clone(), flow.clone()]);
+        assert!(two.starts_with("A reset refused the connection on 2 of 2 flows; noticed 2 times"), "{two}");
+        let mixed = told(vec![flow, sample::dead()]);
+        assert!(mixed.starts_with("A peer was dead or refused the connection on 2 of 2 flows"), "{mixed}");
+    }
+
+    #[test]
+    fn an_answer_in_the_capture_did_not_always_arrive() {
+        let mut flow = sample::dead();
+        if let Some(probes) = &mut flow.keepalive[Side::Client] {
+            (probes.count, probes.probes, probes.answered) = (Some(3), 5, 5);
+        }
+        let analysis = Analysis { flows: vec![flow].into(), ..Analysis::default() };
+        let text = text(&analysis, &CaptureInfo::default(), TextOptions::default());
+        assert!(text.contains("3 keepalive probes without an answer that reached it, then RST"), "{text}");
     }
 
     #[test]
