@@ -137,13 +137,13 @@ impl Watched {
         self.heap as usize
     }
 
-    /// Counts the bytes on the heap every now and then: after a power of two of segments, and every 64. Gives by how much
+    /// Counts the bytes on the heap every now and then: after a power of two of segments, every 64, and at the end. Gives by how much
     /// they are more than the last time.
     #[inline]
     pub fn count_heap(&mut self) -> Option<isize> {
         let [client, server] = &self.conn.half.0;
         let segments = client.packets.wrapping_add(server.packets);
-        (segments % 64 == 0 || segments.is_power_of_two()).then(|| {
+        (segments % 64 == 0 || segments.is_power_of_two() || self.ended.is_some()).then(|| {
             let odd = self
                 .odd
                 .as_ref()
@@ -265,6 +265,7 @@ impl Watched {
         if self.ended.is_none() && settled && self.conn.over() {
             let end = self.end();
             self.ended = Some(end);
+            self.live.over();
             out.tell(s.time, Some(s.frame), Some(from), EventKind::FlowEnd(end));
         }
     }
@@ -468,7 +469,7 @@ impl Watched {
             longest_payload_silence: c.longest_payload_silence.max(open_until.since(c.last_payload())),
             keepalive: Both([keepalive(Side::Client), keepalive(Side::Server)]),
             zero_window_probes: sides(&|side| self.live.window_probes(side)),
-            heartbeats: self.live.known_heartbeats().map_or_else(Vec::new, |h| h.summaries(open_until)),
+            heartbeats: self.live.known_heartbeats().map_or_else(Vec::new, |h| h.summaries(open_until).into_owned()),
             deaths: self.live.deaths().to_vec(),
             exposure: Both([unknown(), unknown()]),
             cost: None::<Both<Cost>>,

@@ -71,7 +71,7 @@ impl Flow {
                 heartbeats.data(Chunk { time: end, frame, from: *from, bytes: segment, len }, &mut heard);
             }
         }
-        heartbeats.summaries(end)
+        heartbeats.summaries(end).into_owned()
     }
 }
 
@@ -517,7 +517,7 @@ fn odd_input_does_no_harm() {
         }
         if n % 1000 == 0 {
             heartbeats.advance(time, &mut heard);
-            for h in heartbeats.summaries(time) {
+            for h in heartbeats.summaries(time).iter() {
                 assert!((0.0..=1.0).contains(&h.confidence));
             }
         }

@@ -164,7 +164,7 @@ fn unanswered(h: &HeartbeatSummary) -> bool {
 
 /// Heartbeats with enough beats for their interval to be believed, or whose protocol announced it.
 fn steady(l: &Liveness, at: Time) -> Option<Vec<HeartbeatSummary>> {
-    let mut beats = l.known_heartbeats()?.summaries(at);
+    let mut beats = l.known_heartbeats()?.summaries(at).into_owned();
     beats.retain(|h| h.kind == BeatKind::Heartbeat && (h.count >= STEADY || h.declared_s.is_some()));
     Some(beats)
 }

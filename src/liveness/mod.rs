@@ -178,6 +178,13 @@ impl Liveness {
         self.heartbeats.as_deref()
     }
 
+    /// The flow is over.
+    pub fn over(&mut self) {
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.close();
+        }
+    }
+
     /// Probes that `side` sent.
     #[must_use]
     pub fn probes(&self, side: Side) -> Option<&Probes> {
@@ -523,6 +530,9 @@ impl Liveness {
             self.answer_by_data(side, out);
         }
         self.by_silence(c, now, true, out);
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.settle(now);
+        }
         for side in Side::BOTH {
             self.end_window_run(side, out);
             if let Some(death) = death::unnoticed(c, self, side, now) {

@@ -168,10 +168,10 @@ impl Content {
     }
 
     /// The samples as two runs in order of time: the first, and the latest if there are as many.
-    fn runs(&self) -> [Vec<&[u8]>; 2] {
+    fn runs(&self) -> [impl Iterator<Item = &[u8]> + Clone; 2] {
         let (first, latest) = self.samples.split_at(self.samples.len().min(SAMPLES));
         let (newer, older) = latest.split_at(self.oldest.min(latest.len()));
-        [first.iter().map(|s| &**s).collect(), older.iter().chain(newer).map(|s| &**s).collect()]
+        [(first, &[][..]), (older, newer)].map(|(older, newer)| older.iter().chain(newer).map(|s| &**s))
     }
 
     /// Bytes on the heap.
@@ -250,13 +250,17 @@ impl Content {
             // A constant beginning with something of any length behind it: padding.
             return Meaning::Noise;
         }
-        let changes: Vec<bool> =
-            (0..shortest).map(|i| self.samples.iter().any(|s| s[i] != self.samples[0][i])).collect();
-        let changing = changes.iter().filter(|&&c| c).count();
-        let mut meaning = if changing == 0 { Meaning::Constant } else { Meaning::Counting };
+        let mut changes = [0; HEAD];
+        for sample in &self.samples {
+            for (change, (a, b)) in changes.iter_mut().zip(sample.iter().zip(&self.samples[0])) {
+                *change |= a ^ b;
+            }
+        }
+        let changes = &changes[..shortest];
+        let mut meaning = if changes.iter().all(|&c| c == 0) { Meaning::Constant } else { Meaning::Counting };
         let mut at = 0;
         while at < shortest {
-            let run = changes[at..].iter().take_while(|&&c| c).count();
+            let run = changes[at..].iter().take_while(|&&c| c != 0).count();
             if run > 0 {
                 meaning = meaning.max(self.run_meaning(at..at + run, at + run == shortest));
             }
@@ -268,9 +272,12 @@ impl Content {
     /// What a run of changing bytes is. `ends` is whether it ends the message, as a checksum does.
     fn run_meaning(&self, run: std::ops::Range<usize>, ends: bool) -> Meaning {
         let len = run.len();
-        let [first, latest] = self.runs().map(|r| r.into_iter().map(|s| &s[run.clone()]).collect::<Vec<&[u8]>>());
         let grows = |less: fn(&[u8], &[u8]) -> bool| {
-            [&first, &latest].iter().all(|fields| fields.windows(2).all(|w| less(w[0], w[1])))
+            self.runs().into_iter().all(|samples| {
+                let mut fields = samples.map(|s| &s[run.clone()]);
+                let mut last = fields.next();
+                fields.all(|field| last.replace(field).is_some_and(|last| less(last, field)))
+            })
         };
         // One byte counts by small steps around its end, several in either byte order.
         if len == 1 && grows(|a, b| b[0].wrapping_sub(a[0]) < 16)
@@ -278,11 +285,11 @@ impl Content {
         {
             return Meaning::Counting;
         }
-        let fields = first.iter().chain(&latest);
         // The first or last byte of a reading is its upper end and stays within bounds; a nonce's fill their range. Of two
         // bytes at the end, a checksum over what counts before them is likelier than a reading of full range.
         let fills = |i: usize| {
-            let (low, high) = fields.clone().fold((u8::MAX, 0), |(low, high), f| (low.min(f[i]), high.max(f[i])));
+            let bytes = self.samples.iter().map(|s| s[run.start + i]);
+            let (low, high) = bytes.fold((u8::MAX, 0), |(low, high), b| (low.min(b), high.max(b)));
             high.saturating_sub(low) >= FILLED
         };
         let long_enough = len >= 4 || len <= 2 && ends && run.start > 0;

@@ -4,6 +4,8 @@
 //! either (an idle-triggered beat). So each beat is kept with the time since each of these, and the clocks compete: the
 //! one whose gaps agree is the timer's. Spectra lose here, for an idle timer changes its phase at every burst of data.
 
+use std::sync::LazyLock;
+
 use crate::summary::{Interval, Trigger};
 
 /// Gaps kept of each message: its latest. Median and deviation are exact over these; of an even jitter of ±20 % a
@@ -107,6 +109,19 @@ fn at_least(hits: usize, n: usize, p: f64) -> f64 {
     (1.0 - below).max(0.0)
 }
 
+/// By the place of a tolerance in [`TOLERANCES`], the number of gaps and how many of them agree: how likely so many random
+/// gaps would. Of random gaps, those spread evenly from 0 to the window's end fall into it most often: 2w / (1 + w). One
+/// gap places the window.
+static CHANCES: LazyLock<Chances> = LazyLock::new(|| {
+    TOLERANCES.map(|tolerance| {
+        let p = f64::from(2.0 * tolerance / (1.0 + tolerance));
+        let chance = |n: usize, hits: usize| if (1..=n).contains(&hits) { at_least(hits - 1, n - 1, p) } else { 1.0 };
+        std::array::from_fn(|n| std::array::from_fn(|hits| chance(n, hits)))
+    })
+});
+
+type Chances = [[[f64; KEPT + 1]; KEPT + 1]; TOLERANCES.len()];
+
 /// The latest gaps of one message, and the bounds of all its gaps.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
@@ -185,7 +200,7 @@ impl Gaps {
             return None;
         }
         let mut best: Option<Pulse> = None;
-        for tolerance in TOLERANCES {
+        for (tolerance, chances) in TOLERANCES.into_iter().zip(CHANCES.iter()) {
             let (window, hits) = densest(gaps, (1.0 + tolerance) / (1.0 - tolerance));
             if hits * 2 < n {
                 continue;
@@ -200,10 +215,7 @@ impl Gaps {
             if share < 0.6 + 0.75 * tolerance {
                 continue;
             }
-            // Of random gaps, those spread evenly from 0 to the window's end fall into it most often: 2w / (1 + w).
-            // One gap places the window.
-            let p = f64::from(2.0 * tolerance / (1.0 + tolerance));
-            let chance = at_least(hits - 1, n - 1, p);
+            let chance = chances[n][hits];
             if best.is_none_or(|b| chance < b.chance) {
                 best = Some(Pulse { clock, period, tolerance, chance, share });
             }
@@ -217,13 +229,16 @@ impl Gaps {
 
     /// The finite gaps by one clock, sorted.
     fn sorted<'b>(&self, clock: Clock, buffer: &'b mut [f32; KEPT]) -> &'b mut [f32] {
+        // Numbers that are not negative have the order of their bits.
+        let mut bits = [0; KEPT];
         let mut n = 0;
         for gap in self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).take(KEPT) {
-            buffer[n] = gap;
+            bits[n] = gap.to_bits();
             n += 1;
         }
+        bits[..n].sort_unstable();
         let gaps = &mut buffer[..n];
-        gaps.sort_unstable_by(f32::total_cmp);
+        gaps.iter_mut().zip(bits).for_each(|(gap, bits)| *gap = f32::from_bits(bits));
         gaps
     }
 

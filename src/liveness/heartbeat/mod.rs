@@ -5,7 +5,8 @@
 //!
 //! Memory: a [`Heartbeats`] is under 200 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
 //! 1 to 2 KiB for each heartbeat, and for a flow of many kinds of small messages what `rhythm.rs` states. Make one at a
-//! flow's first payload. A flow of large segments has none of it once its opening has been looked at.
+//! flow's first payload. A flow of large segments has none of it once its opening has been looked at, and one that is
+//! over keeps its heartbeats alone.
 
 mod content;
 mod gaps;
@@ -14,6 +15,8 @@ pub mod protocols;
 mod rhythm;
 mod tls;
 mod track;
+
+use std::borrow::Cow;
 
 use crate::event::EventKind;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
@@ -79,18 +82,50 @@ const BURST: Nanos = 500 * MILLISECOND;
 /// When each side last sent payload, and how often it began to.
 #[derive(Debug, Default)]
 struct Activity {
-    last: Both<Option<Time>>,
+    last: Both<Moment>,
     bursts: Both<u32>,
     speaker: Option<Side>,
 }
 
 impl Activity {
     fn note(&mut self, from: Side, time: Time) {
-        if self.speaker != Some(from) || self.last[from].is_none_or(|last| time.since(last) > BURST) {
+        if self.speaker != Some(from) || self.last(from).is_none_or(|last| time.since(last) > BURST) {
             self.bursts[from] = self.bursts[from].wrapping_add(1);
         }
         self.speaker = Some(from);
-        self.last[from] = Some(time);
+        self.last[from] = Moment::at(time);
+    }
+
+    /// When a side last sent payload, if ever.
+    fn last(&self, from: Side) -> Option<Time> {
+        self.last[from].get()
+    }
+}
+
+/// A time, or never, in the size of a time: a capture may hold a million of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(i64);
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::NEVER
+    }
+}
+
+impl Moment {
+    const NEVER: Moment = Moment(i64::MIN);
+
+    fn at(time: Time) -> Self {
+        Moment(time.0.max(i64::MIN + 1))
+    }
+
+    fn get(self) -> Option<Time> {
+        (self != Self::NEVER).then_some(Time(self.0))
+    }
+
+    /// This or the other, whichever is earlier.
+    fn or_before(self, other: Time) -> Self {
+        Moment::at(self.get().map_or(other, |this| this.min(other)))
     }
 }
 
@@ -101,8 +136,20 @@ struct Piece {
     frame: u64,
     from: Side,
     /// How many of its bytes are kept.
-    kept: usize,
+    kept: u16,
     len: u32,
+}
+
+/// How far the search for a flow's protocol has come.
+#[derive(Debug, Default)]
+enum Search {
+    /// It was found, or none was.
+    #[default]
+    Over,
+    /// Nothing was seen yet.
+    Unbegun,
+    /// More bytes are needed.
+    Going(Box<Seeking>),
 }
 
 /// What is kept while a flow's protocol is sought.
@@ -118,10 +165,16 @@ struct Seeking {
     excluded: u64,
 }
 
-/// A parser, and the name of what it follows.
+/// A protocol that was found, and its parser.
+type Found = (&'static str, Box<dyn Parser>);
+
+/// A protocol that is followed.
 struct Followed {
     name: &'static str,
-    parser: Box<dyn Parser>,
+    /// `None` once the flow is over without a beat.
+    parser: Option<Box<dyn Parser>>,
+    named: Vec<Named>,
+    declared: Vec<Declaration>,
 }
 
 /// A heartbeat that a parser names.
@@ -171,6 +224,15 @@ impl Named {
     }
 }
 
+/// A beat that a parser found.
+struct Beat {
+    protocol: &'static str,
+    mode: Mode,
+    kind: BeatKind,
+    len: u32,
+    sample: Vec<u8>,
+}
+
 /// An interval or timeout that a protocol's handshake announced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Declaration {
@@ -188,35 +250,27 @@ pub struct Heartbeats {
     ports: Both<u16>,
     from_start: bool,
     activity: Activity,
-    seeking: Option<Box<Seeking>>,
-    followed: Option<Followed>,
-    named: Vec<Named>,
-    declared: Vec<Declaration>,
-    rhythm: Option<Box<Rhythm>>,
+    search: Search,
+    followed: Option<Box<Followed>>,
+    /// When the next named beat may have to be told as missed.
+    due: Moment,
+    rhythm: Rhythm,
+    /// What is known at the end, which verdicts and report ask for again.
+    last: Option<Box<(Time, Vec<HeartbeatSummary>)>>,
 }
 
 impl Heartbeats {
     /// For a flow between these ports; `from_start` when its SYN was captured.
     #[must_use]
     pub fn new(ports: Both<u16>, from_start: bool) -> Self {
-        Heartbeats { ports, from_start, seeking: Some(Box::default()), ..Self::default() }
+        Heartbeats { ports, from_start, search: Search::Unbegun, ..Self::default() }
     }
 
     /// Bytes on the heap; a parser counts as the largest that is allowed.
     #[must_use]
     pub fn heap(&self) -> usize {
-        let seeking = self.seeking.as_ref().map_or(0, |s| {
-            let bytes = s.bytes.0.iter().map(Vec::capacity).sum::<usize>();
-            size_of::<Seeking>() + bytes + s.pieces.capacity() * size_of::<Piece>()
-        });
-        let parser = if self.followed.is_some() { MOST_PARSER } else { 0 };
-        let named = self.named.iter().map(|n| {
-            let held = n.held.as_ref().map_or(0, |h| h.capacity() * size_of::<Heard>());
-            size_of::<Named>() + n.track.heap() + held
-        });
-        let declared = self.declared.capacity() * size_of::<Declaration>();
-        let rhythm = self.rhythm.as_ref().map_or(0, |r| size_of::<Rhythm>() + r.heap());
-        seeking + parser + named.sum::<usize>() + declared + rhythm
+        let seeking = if let Search::Going(s) = &self.search { s.heap() } else { 0 };
+        seeking + self.followed.as_ref().map_or(0, |f| f.heap()) + self.rhythm.heap()
     }
 
     /// Takes the next bytes of a stream.
@@ -225,11 +279,7 @@ impl Heartbeats {
             return;
         }
         self.advance(chunk.time, heard);
-        let claimed = if self.followed.is_some() {
-            self.parse(&chunk, heard)
-        } else {
-            self.seeking.is_some() && self.seek(&chunk, heard)
-        };
+        let claimed = if self.followed.is_some() { self.parse(&chunk, heard) } else { self.seek(&chunk, heard) };
         if !claimed {
             self.unclaimed(&chunk, heard);
         }
@@ -238,30 +288,41 @@ impl Heartbeats {
     /// `len` bytes of `from`'s stream were not captured.
     pub fn gap(&mut self, from: Side, len: u64) {
         if let Some(followed) = &mut self.followed {
-            followed.parser.gap(from, len);
+            followed.gap(from, len);
         } else {
             // What was seen of the opening no longer joins what comes.
-            self.seeking = None;
+            self.search = Search::Over;
         }
-        if let Some(rhythm) = &mut self.rhythm {
-            rhythm.gap(from);
-        }
+        self.rhythm.gap(from);
     }
 
     /// Time has passed: beats that fell due by `now` and did not come are told.
     pub fn advance(&mut self, now: Time, heard: &mut Vec<Heard>) {
-        for named in self.named.iter_mut().filter(|n| n.held.is_none()) {
-            named.track.tell_missed(now, &self.activity, heard);
+        if self.due.get().is_some_and(|due| due <= now) {
+            self.due = Moment::NEVER;
+            for named in self.followed.iter_mut().flat_map(|f| &mut f.named) {
+                if named.held.is_none() {
+                    named.track.tell_missed(now, &self.activity, heard);
+                }
+                self.due = self.due.or_before(named.track.due());
+            }
         }
-        if let Some(rhythm) = &mut self.rhythm {
-            rhythm.tell_missed(now, &self.activity, heard);
+        self.rhythm.tell_missed(now, &self.activity, heard);
+    }
+
+    /// The flow is over, and no first beat is to come: what was kept to find one goes.
+    pub fn close(&mut self) {
+        self.search = Search::Over;
+        if let Some(followed) = self.followed.as_mut().filter(|f| f.named.is_empty()) {
+            followed.parser = None;
         }
+        self.rhythm.close();
     }
 
     /// What the protocol's handshake announced, be there beats or not.
     #[must_use]
     pub fn declared(&self) -> &[Declaration] {
-        &self.declared
+        self.followed.as_ref().map_or(&[], |f| &f.declared)
     }
 
     /// The protocol that the flow was recognised to speak.
@@ -270,15 +331,31 @@ impl Heartbeats {
         self.followed.as_ref().map(|f| f.name)
     }
 
+    /// Nothing more will come before `now`: what is known then is kept at hand.
+    pub fn settle(&mut self, now: Time) {
+        let known = self.summaries(now).into_owned();
+        self.last = (!known.is_empty()).then(|| Box::new((now, known)));
+    }
+
     /// What is known at time `now`, by first beat. `now` is the end of the flow, or of the capture while it is open:
     /// beats due by then and not come count as missed.
     #[must_use]
-    pub fn summaries(&self, now: Time) -> Vec<HeartbeatSummary> {
-        let tracks: Vec<&Track> = self.named.iter().map(|n| &n.track).collect();
-        let rhythm = self.rhythm.as_ref();
-        let mut all = rhythm.map_or_else(Vec::new, |r| r.summaries(now, &self.activity, &tracks, self.any_pace()));
-        let named = self.named.iter().filter(|n| n.is_paced());
-        all.extend(named.map(|n| n.track.latest().summary(now, &self.activity, n.declared_s)));
+    pub fn summaries(&self, now: Time) -> Cow<'_, [HeartbeatSummary]> {
+        match &self.last {
+            Some(last) if last.0 == now => Cow::Borrowed(&last.1),
+            _ => Cow::Owned(self.known(now)),
+        }
+    }
+
+    fn known(&self, now: Time) -> Vec<HeartbeatSummary> {
+        let named = self.followed.as_ref().map_or(&[][..], |f| &f.named);
+        if named.is_empty() && !self.rhythm.has_tracks() {
+            return Vec::new();
+        }
+        let tracks: Vec<&Track> = named.iter().map(|n| &n.track).collect();
+        let mut all = self.rhythm.summaries(now, &self.activity, &tracks, self.any_pace());
+        let paced = named.iter().filter(|n| n.is_paced());
+        all.extend(paced.map(|n| n.track.latest().summary(now, &self.activity, n.declared_s)));
         all.sort_by_key(|s| s.first);
         all
     }
@@ -291,51 +368,109 @@ impl Heartbeats {
 
     /// Notes the time of bytes that no parser claimed, and looks for a rhythm in them.
     fn unclaimed(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
-        let begun = self.rhythm.as_ref().is_some_and(|r| !r.is_idle());
         let may_beat = || self.any_pace() || says_heartbeat(&chunk.bytes[..chunk.bytes.len().min(HEAD)]);
-        if begun || chunk.len <= LARGE && may_beat() {
-            self.rhythm.get_or_insert_default().data(chunk, &self.activity, heard);
+        if !self.rhythm.is_idle() || chunk.len <= LARGE && may_beat() {
+            self.rhythm.data(chunk, &self.activity, heard);
         }
         self.activity.note(chunk.from, chunk.time);
     }
 
     /// Shows the opening to the recognisers; whether one knew it, and the chunk with what came before it was parsed.
     fn seek(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
-        let Some(mut seeking) = self.seeking.take() else { return false };
-        let Some((name, parser)) = seeking.take(chunk, self.ports, self.from_start) else {
+        let mut seeking = match std::mem::take(&mut self.search) {
+            Search::Over => return false,
+            Search::Unbegun if chunk.bytes.is_empty() => Box::default(),
+            Search::Unbegun => {
+                // Most openings are known, or known for none, by their first bytes: these are copied only where they are not.
+                let mut bytes = Both([&[][..]; 2]);
+                bytes[chunk.from] = &chunk.bytes[..chunk.bytes.len().min(OPENING_LIMIT)];
+                let mut excluded = 0;
+                let opening = Opening { ports: self.ports, bytes, from_start: self.from_start };
+                if let Some(found) = ask(&opening, &mut excluded) {
+                    self.follow(found);
+                    self.again(chunk, heard);
+                    return true;
+                }
+                if excluded != ALL_EXCLUDED {
+                    let mut seeking = Box::new(Seeking { excluded, ..Seeking::default() });
+                    seeking.asked = seeking.keep(chunk);
+                    self.search = Search::Going(seeking);
+                }
+                return false;
+            }
+            Search::Going(seeking) => seeking,
+        };
+        let Some(found) = seeking.take(chunk, self.ports, self.from_start) else {
             if !seeking.exhausted() {
-                self.seeking = Some(seeking);
+                self.search = Search::Going(seeking);
             }
             return false;
         };
-        self.followed = Some(Followed { name, parser });
-        // The opening is gone through again, now by name; what rhythm made of it is void.
-        self.rhythm = None;
-        self.activity = Activity::default();
+        self.follow(found);
         let Seeking { bytes, pieces, .. } = *seeking;
         let mut at = Both([0usize; 2]);
         let last = pieces.len() - 1;
         for (i, piece) in pieces.iter().enumerate() {
             let start = at[piece.from];
-            at[piece.from] += piece.kept;
-            let kept = &bytes[piece.from][start..start + piece.kept];
+            at[piece.from] += usize::from(piece.kept);
+            let kept = &bytes[piece.from][start..at[piece.from]];
             let bytes = if i == last { chunk.bytes } else { kept };
-            let again = Chunk { time: piece.time, frame: piece.frame, from: piece.from, bytes, len: piece.len };
-            if !self.parse(&again, heard) {
-                self.unclaimed(&again, heard);
-            }
+            self.again(&Chunk { time: piece.time, frame: piece.frame, from: piece.from, bytes, len: piece.len }, heard);
         }
         true
     }
 
+    /// The protocol was found: the opening is gone through again, now by name, and what rhythm made of it is void.
+    fn follow(&mut self, (name, parser): Found) {
+        let followed = Followed { name, parser: Some(parser), named: Vec::new(), declared: Vec::new() };
+        self.followed = Some(Box::new(followed));
+        self.rhythm = Rhythm::default();
+        self.activity = Activity::default();
+    }
+
+    /// A part of the opening, by name.
+    fn again(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
+        if !self.parse(chunk, heard) {
+            self.unclaimed(chunk, heard);
+        }
+    }
+
     /// Gives a chunk to the parser; whether it holds a beat or a reply.
     fn parse(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
-        let Some(followed) = &mut self.followed else { return false };
+        let claimed = self.followed.as_mut().is_some_and(|f| f.parse(chunk, &self.activity, heard));
+        if claimed {
+            self.activity.note(chunk.from, chunk.time);
+            let named = self.followed.iter().flat_map(|f| &f.named);
+            self.due = named.fold(self.due, |due, n| due.or_before(n.track.due()));
+        }
+        claimed
+    }
+}
+
+impl Followed {
+    fn heap(&self) -> usize {
+        let named = self.named.iter().map(|n| {
+            let held = n.held.as_ref().map_or(0, |h| h.capacity() * size_of::<Heard>());
+            size_of::<Named>() + n.track.heap() + held
+        });
+        let parser = if self.parser.is_some() { MOST_PARSER } else { 0 };
+        size_of::<Followed>() + parser + named.sum::<usize>() + self.declared.capacity() * size_of::<Declaration>()
+    }
+
+    fn gap(&mut self, from: Side, len: u64) {
+        if let Some(parser) = &mut self.parser {
+            parser.gap(from, len);
+        }
+    }
+
+    /// Gives a chunk to the parser; whether it holds a beat or a reply.
+    fn parse(&mut self, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) -> bool {
+        let Some(parser) = &mut self.parser else { return false };
         let mut signs = Vec::new();
-        followed.parser.data(chunk.from, chunk.time, chunk.bytes, &mut signs);
+        parser.data(chunk.from, chunk.time, chunk.bytes, &mut signs);
         let cut = u64::from(chunk.len).saturating_sub(chunk.bytes.len() as u64);
         if cut > 0 {
-            followed.parser.gap(chunk.from, cut);
+            parser.gap(chunk.from, cut);
         }
         let mut claimed = false;
         for sign in signs.into_iter().take(MOST_SIGNS) {
@@ -347,34 +482,25 @@ impl Heartbeats {
                 Sign::Beat { protocol, role, kind, len, sample } => {
                     claimed = true;
                     let mode = if role == Role::Request { Mode::RequestReply } else { Mode::OneWay };
-                    self.named_beat(protocol, mode, kind, (len, sample), chunk, heard);
+                    let beat = Beat { protocol, mode, kind, len, sample };
+                    self.named_beat(beat, chunk, activity, heard);
                 }
                 Sign::Declared { protocol, sender, seconds } => self.declare(protocol, sender, seconds),
             }
         }
-        if claimed {
-            self.activity.note(chunk.from, chunk.time);
-        }
         claimed
     }
 
-    fn named_beat(
-        &mut self,
-        protocol: &'static str,
-        mode: Mode,
-        kind: BeatKind,
-        (len, mut sample): (u32, Vec<u8>),
-        chunk: &Chunk<'_>,
-        heard: &mut Vec<Heard>,
-    ) {
+    fn named_beat(&mut self, beat: Beat, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) {
         let Chunk { time, frame, from, .. } = *chunk;
+        let Beat { protocol, mode, kind, len, mut sample } = beat;
         let known = |n: &Named| n.track.from == from && n.track.protocol == Some(protocol) && n.track.kind == kind;
         let (at, interval) = if let Some(at) = self.named.iter().position(known) {
             let track = &mut self.named[at].track;
             let interval = time.since(track.last).max(0);
             let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
             let beat = interval as f32 / SECOND as f32;
-            let (sent, heard) = (since(self.activity.last[from]), since(self.activity.last[from.peer()]));
+            let (sent, heard) = (since(activity.last(from)), since(activity.last(from.peer())));
             track.beat(time, Gap { beat, sent, heard });
             if mode == Mode::RequestReply {
                 track.mode = mode;
@@ -423,42 +549,52 @@ impl Heartbeats {
     }
 }
 
+/// Shows an opening to the recognisers that have not said no yet; `excluded` takes those that do now.
+fn ask(opening: &Opening<'_>, excluded: &mut u64) -> Option<Found> {
+    let mut undecided = ALL_EXCLUDED & !*excluded;
+    while undecided != 0 {
+        let bit = undecided & undecided.wrapping_neg();
+        undecided ^= bit;
+        let protocol = &TABLE[bit.trailing_zeros() as usize];
+        match (protocol.recognise)(opening) {
+            Recognition::No => *excluded |= bit,
+            Recognition::Undecided => {}
+            Recognition::Yes(parser) => return Some((protocol.name, parser)),
+        }
+    }
+    None
+}
+
 impl Seeking {
-    /// Takes the next chunk; the protocol, once one knows the opening.
-    fn take(
-        &mut self,
-        chunk: &Chunk<'_>,
-        ports: Both<u16>,
-        from_start: bool,
-    ) -> Option<(&'static str, Box<dyn Parser>)> {
+    fn heap(&self) -> usize {
+        let bytes = self.bytes.0.iter().map(Vec::capacity).sum::<usize>();
+        size_of::<Seeking>() + bytes + self.pieces.capacity() * size_of::<Piece>()
+    }
+
+    /// Keeps what there is room for; how much that is.
+    fn keep(&mut self, chunk: &Chunk<'_>) -> usize {
         let Chunk { time, frame, from, bytes, len } = *chunk;
-        let room = OPENING_LIMIT - self.bytes[from].len();
-        let kept = bytes.len().min(room);
+        let kept = bytes.len().min(OPENING_LIMIT - self.bytes[from].len());
         self.bytes[from].extend_from_slice(&bytes[..kept]);
-        self.pieces.push(Piece { time, frame, from, kept, len });
-        if kept == 0 {
-            self.unkept += 1;
+        self.pieces.push(Piece { time, frame, from, kept: kept as u16, len });
+        self.unkept += usize::from(kept == 0);
+        kept
+    }
+
+    /// Takes the next chunk; the protocol, once one knows the opening.
+    fn take(&mut self, chunk: &Chunk<'_>, ports: Both<u16>, from_start: bool) -> Option<Found> {
+        if self.keep(chunk) == 0 {
             return None;
         }
         // A little more of the same tells them little more.
         let have = self.bytes.0.iter().map(Vec::len).sum::<usize>();
-        if have < self.asked + self.asked / 4 && kept < room && self.pieces.len() < OPENING_PIECES {
+        let full = self.bytes[chunk.from].len() >= OPENING_LIMIT;
+        if have < self.asked + self.asked / 4 && !full && self.pieces.len() < OPENING_PIECES {
             return None;
         }
         self.asked = have;
         let opening = Opening { ports, bytes: Both(self.bytes.0.each_ref().map(Vec::as_slice)), from_start };
-        let mut undecided = ALL_EXCLUDED & !self.excluded;
-        while undecided != 0 {
-            let bit = undecided & undecided.wrapping_neg();
-            undecided ^= bit;
-            let protocol = &TABLE[bit.trailing_zeros() as usize];
-            match (protocol.recognise)(&opening) {
-                Recognition::No => self.excluded |= bit,
-                Recognition::Undecided => {}
-                Recognition::Yes(parser) => return Some((protocol.name, parser)),
-            }
-        }
-        None
+        ask(&opening, &mut self.excluded)
     }
 
     /// Whether nothing more can come of it.
@@ -483,7 +619,7 @@ mod tests {
             let chunk = Chunk { time: Time(n * MILLISECOND), frame: 1, from: Side::Server, bytes: &bytes, len: 1448 };
             heartbeats.data(chunk, &mut heard);
         }
-        assert!(heartbeats.seeking.is_none() && heartbeats.rhythm.is_none());
+        assert!(matches!(heartbeats.search, Search::Over) && heartbeats.rhythm.is_idle());
         assert!(size_of::<Heartbeats>() < 200, "{}", size_of::<Heartbeats>());
     }
 }

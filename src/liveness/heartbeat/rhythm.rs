@@ -8,12 +8,14 @@
 //! Memory is bounded: a flow has at most [`CLASSES`] classes of at most 5 KiB each. That is with long messages that vary
 //! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 96 bytes until its message recurs.
 
+use std::borrow::Cow;
+
 use super::content::{Content, HEAD, Meaning, digest, is_text, shape};
 use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, SHORTEST, fold};
 use super::polls::Part;
 use super::tls::{Records, begins_record};
 use super::track::Track;
-use super::{Activity, Chunk, Heard};
+use super::{Activity, Chunk, Heard, Moment};
 use crate::event::EventKind;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
@@ -81,13 +83,16 @@ struct Message<'a> {
     opaque: bool,
     /// A text's shape.
     shape: Option<u32>,
-    /// A digest of what can be a beat of it.
+    /// A digest of what can be a beat of it; 0 of what is too large.
     digest: u32,
 }
 
 impl<'a> Message<'a> {
     fn new(chunk: &Chunk<'a>) -> Self {
         let Chunk { time, frame, from, bytes, len } = *chunk;
+        if len > LARGE {
+            return Message { time, frame, from, bytes, len, opaque: false, shape: None, digest: 0 };
+        }
         let head = &bytes[..bytes.len().min(HEAD)];
         // A text that is cut off or longer than is looked at is told by its beginning.
         let shape = is_text(head).then(|| shape(head));
@@ -188,15 +193,15 @@ pub struct Rhythm {
     doorkeeper: Option<Doorkeeper>,
     records: Both<Option<Box<Records>>>,
     /// The time of the last large message, whose end may come in further segments.
-    large: Both<Option<Time>>,
+    large: Both<Moment>,
     /// Digest of the last message.
     last: Both<u32>,
     /// Until when a message of this side may be a reply.
-    reply_until: Both<Option<Time>>,
+    reply_until: Both<Moment>,
     /// Whether any class has a track.
     tracks: bool,
     /// When the next beat of one may have to be told as missed.
-    due: Option<Time>,
+    due: Moment,
 }
 
 /// What came before a message.
@@ -241,6 +246,20 @@ impl Rhythm {
         self.classes.is_empty()
     }
 
+    /// Whether a message is known for its timer, or was.
+    #[must_use]
+    pub fn has_tracks(&self) -> bool {
+        self.tracks
+    }
+
+    /// No message is to come: keeps what is known for its timer.
+    pub fn close(&mut self) {
+        self.classes.retain(Class::is_track);
+        self.classes.shrink_to_fit();
+        self.doorkeeper = None;
+        self.records = Both::default();
+    }
+
     /// Takes the next bytes of a side. `activity` is as before them.
     pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) {
         let Chunk { time, frame, from, bytes, len } = *chunk;
@@ -248,8 +267,8 @@ impl Rhythm {
             self.records[from] = Some(Box::default());
         }
         let before = Before {
-            sent: activity.last[from],
-            heard: activity.last[from.peer()],
+            sent: activity.last(from),
+            heard: activity.last(from.peer()),
             peer_bursts: activity.bursts[from.peer()],
         };
         if let Some(mut records) = self.records[from].take() {
@@ -274,9 +293,9 @@ impl Rhythm {
 
     fn message(&mut self, message: Message<'_>, before: &Before, heard: &mut Vec<Heard>) {
         let Message { time, from, len, opaque, digest, .. } = message;
-        let answers = self.reply_until[from].is_some_and(|until| time <= until) && self.reply(&message, heard);
+        let answers = self.reply_until[from].get().is_some_and(|until| time <= until) && self.reply(&message, heard);
         if len > LARGE {
-            self.large[from] = Some(time);
+            self.large[from] = Moment::at(time);
             if self.tracks {
                 self.embedded(&message, before, heard);
             }
@@ -297,8 +316,8 @@ impl Rhythm {
         if self.tracks && self.embedded(&message, before, heard) {
             return;
         }
-        if self.large[from].is_some_and(|t| time.since(t) < SAME) {
-            self.large[from] = Some(time); // the end of something large
+        if self.large[from].get().is_some_and(|t| time.since(t) < SAME) {
+            self.large[from] = Moment::at(time); // the end of something large
             return;
         }
         // From the narrowest to the widest class: the wider waits while a narrower holds as many of its messages.
@@ -373,7 +392,7 @@ impl Rhythm {
         let is_track = class.is_track();
         self.tracks |= is_track;
         if let Some(track) = class.detail.as_ref().and_then(|d| d.track.as_ref()) {
-            self.due = Some(self.due.map_or(track.due(), |due| due.min(track.due())));
+            self.due = self.due.or_before(track.due());
         }
         // What looked like a timer at first and does not go on so must not keep its messages from other classes.
         if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.steady) {
@@ -384,7 +403,7 @@ impl Rhythm {
 
     fn expect_reply(&mut self, message: &Message<'_>, within: Nanos) {
         let until = &mut self.reply_until[message.from.peer()];
-        *until = (*until).max(Some(message.time.plus(within)));
+        *until = (*until).max(Moment::at(message.time.plus(within)));
     }
 
     /// Other classes of the same messages as class `i`, which is now known, are of no use.
@@ -419,16 +438,16 @@ impl Rhythm {
 
     /// Tells what fell due by `now`.
     pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
-        if self.due.is_none_or(|due| now < due) {
+        if self.due.get().is_none_or(|due| now < due) {
             return;
         }
-        self.due = None;
+        self.due = Moment::NEVER;
         for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
             if let Some(track) = &mut detail.track {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
                 heard.truncate(if detail.told { heard.len() } else { before });
-                self.due = Some(self.due.map_or(track.due(), |due| due.min(track.due())));
+                self.due = self.due.or_before(track.due());
             }
         }
     }
@@ -440,7 +459,7 @@ impl Rhythm {
         if !self.tracks {
             return Vec::new();
         }
-        let mut tracks: Vec<(&Class, &Detail, Track)> = Vec::new();
+        let mut tracks: Vec<(&Class, &Detail, Cow<'_, Track>)> = Vec::new();
         for class in &self.classes {
             if let Some(detail) = &class.detail
                 && let Some(track) = &detail.track
@@ -460,8 +479,9 @@ impl Rhythm {
             told.push(track);
             let Some(kind) = class.kind().filter(|_| any_pace || detail.content.says_heartbeat()) else { continue };
             let mode = detail.mode();
-            for phase in detail.past.iter().chain([track]) {
-                let now = if std::ptr::eq(phase, track) { now } else { phase.last };
+            let present: &Track = track;
+            for phase in detail.past.iter().chain([present]) {
+                let now = if std::ptr::eq(phase, present) { now } else { phase.last };
                 let replies = if mode == Mode::RequestReply { phase.replies } else { 0 };
                 all.push(HeartbeatSummary { kind, mode, replies, ..phase.summary(now, activity, None) });
             }

@@ -1,5 +1,7 @@
 //! The record of one recurring message, named or not: its beats, replies, what was missed, and what its timer is.
 
+use std::borrow::Cow;
+
 use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, fold};
 use super::{Activity, Heard};
 use crate::event::EventKind;
@@ -48,8 +50,10 @@ pub struct Track {
     pub gaps: Gaps,
     /// The timer behind them, when it was last looked for.
     pub pulse: Option<Pulse>,
-    /// What restarts that timer.
-    clock: Clock,
+    /// Whether that timer restarts with traffic, and with which.
+    trigger: (Trigger, Clock),
+    /// How many gaps there were when it was last looked for.
+    looked: u64,
     /// Whether the latest gaps still are a timer's: what looked like one at first may not go on so.
     pub steady: bool,
     /// Beats that a gap between two others shows as missing.
@@ -84,7 +88,8 @@ impl Track {
             sample: Vec::new(),
             gaps: Gaps::default(),
             pulse: None,
-            clock: Clock::Beat,
+            trigger: (Trigger::Undetermined, Clock::Beat),
+            looked: 0,
             steady: true,
             missed: 0,
             told: 0,
@@ -102,7 +107,7 @@ impl Track {
         }
         self.gaps.push(gap);
         let on_beat =
-            |p: Pulse| [p.clock, self.clock].iter().all(|&c| fold(gap.by(c), p.period, p.tolerance) == Some(1));
+            |p: Pulse| [p.clock, self.trigger.1].iter().all(|&c| fold(gap.by(c), p.period, p.tolerance) == Some(1));
         let off = self.count <= KEPT as u64 || self.steady;
         if off && !self.pulse.is_some_and(on_beat) || self.count.is_power_of_two() || self.count.is_multiple_of(LOOK) {
             self.look();
@@ -110,12 +115,15 @@ impl Track {
         self.wait();
     }
 
-    /// The same with its timer looked for at once.
+    /// The same with its timer looked for in all its gaps.
     #[must_use]
-    pub fn latest(&self) -> Track {
+    pub fn latest(&self) -> Cow<'_, Track> {
+        if self.looked == self.gaps.seen() {
+            return Cow::Borrowed(self);
+        }
         let mut latest = self.clone();
         latest.look();
-        latest
+        Cow::Owned(latest)
     }
 
     /// Looks for the timer.
@@ -123,7 +131,8 @@ impl Track {
         let pulse = self.gaps.pulse(UNSTEADY);
         self.steady = pulse.is_some();
         self.pulse = pulse.filter(|p| p.chance <= CHANCE).or(self.pulse);
-        self.clock = self.trigger().1;
+        self.looked = self.gaps.seen();
+        self.pull();
     }
 
     /// Begins to wait for the next beat.
@@ -167,20 +176,22 @@ impl Track {
         self.last_reply = self.last_reply.map(|t| t.min(start));
         self.pulse = Some(old);
         self.gaps.drop_last(KEPT.min(moved as usize));
-        self.clock = self.trigger().1;
+        self.pull();
         next.gaps = tail;
         next.look();
         next
     }
 
-    fn trigger(&self) -> (Trigger, Clock) {
-        self.pulse.map_or((Trigger::Undetermined, Clock::Beat), |p| self.gaps.trigger(p, self.protocol.is_some()))
+    /// Finds out what pulls the trigger of the timer that is known.
+    fn pull(&mut self) {
+        let by_name = self.protocol.is_some();
+        self.trigger = self.pulse.map_or((Trigger::Undetermined, Clock::Beat), |p| self.gaps.trigger(p, by_name));
     }
 
     /// What restarts the timer and how long it runs, seconds; `None` while none shows.
     #[must_use]
     pub fn timer(&self) -> Option<(Clock, f32)> {
-        self.pulse.map(|p| (self.clock, p.period))
+        self.pulse.map(|p| (self.trigger.1, p.period))
     }
 
     /// Since when the timer runs without a beat, and its period in seconds.
@@ -188,9 +199,9 @@ impl Track {
         let (clock, period) = self.timer()?;
         let since = match clock {
             Clock::Beat => None,
-            Clock::Sent => activity.last[self.from],
-            Clock::Heard => activity.last[self.from.peer()],
-            Clock::Any => activity.last[self.from].max(activity.last[self.from.peer()]),
+            Clock::Sent => activity.last(self.from),
+            Clock::Heard => activity.last(self.from.peer()),
+            Clock::Any => activity.last(self.from).max(activity.last(self.from.peer())),
         };
         Some((since.unwrap_or(self.last).max(self.last), period))
     }
@@ -242,7 +253,7 @@ impl Track {
     /// What is known at `now`.
     #[must_use]
     pub fn summary(&self, now: Time, activity: &Activity, declared_s: Option<f64>) -> HeartbeatSummary {
-        let (trigger, clock) = self.trigger();
+        let (trigger, clock) = self.trigger;
         let clock = if trigger == Trigger::Fixed { Clock::Beat } else { clock };
         HeartbeatSummary {
             from: self.from,

@@ -24,6 +24,9 @@ impl Frames for Fix {
     const ENOUGH: usize = 1;
 
     fn measure(_: Side, head: &[u8]) -> Measure {
+        if head.iter().zip(b"8=").any(|(a, b)| a != b) {
+            return Measure::Lost;
+        }
         let mut fields = head.split_inclusive(|&b| b == SOH);
         let mut at = 0;
         // "8=" and a short version, "9=" and digits, then the message type.

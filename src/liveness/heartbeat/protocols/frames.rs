@@ -130,7 +130,7 @@ pub fn walk(mut rest: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Meas
 #[must_use]
 pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition {
     let mut weight = 0_usize;
-    let walks = Side::BOTH.map(|side| {
+    let mut walk_of = |side: Side| {
         walk(opening.bytes[side], HEAD, |head| {
             let measure = P::measure(side, head);
             if let Measure::Frame(_) = measure {
@@ -138,13 +138,19 @@ pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition
             }
             measure
         })
-    });
-    let lost = walks.iter().filter(|w| w.lost).count();
-    let known_port = opening.port_in(P::PORTS);
+    };
     // A capture that begins in the middle may begin in the middle of a frame: then the port must speak.
-    if lost > 0 && (opening.from_start || !known_port) {
+    let excludes = |walk: &Walk| walk.lost && (opening.from_start || !opening.port_in(P::PORTS));
+    let client = walk_of(Side::Client);
+    if excludes(&client) {
         return Recognition::No;
     }
+    let server = walk_of(Side::Server);
+    if excludes(&server) {
+        return Recognition::No;
+    }
+    let walks = [client, server];
+    let known_port = opening.port_in(P::PORTS);
     let fits = walks.iter().any(|w| !w.lost && w.frames > 0);
     let full = opening.bytes.0.iter().any(|bytes| bytes.len() >= OPENING_LIMIT);
     if weight >= P::ENOUGH || (known_port && (fits || full && !opening.from_start)) {

@@ -16,20 +16,28 @@ const HEAD: usize = 96;
 pub fn recognise(opening: &Opening) -> Recognition {
     let known_port = opening.ports.0.iter().any(|p| matches!(p, 194 | 6660..=6669 | 7000));
     let mut begun = [false; 2];
+    // Else a first line must be one of these.
+    let possible =
+        |first: &u8| matches!(first, b'@' | b':') || b"NUCPnucp".contains(first) || first.is_ascii_whitespace();
+    if !known_port && !opening.bytes.0.iter().all(|bytes| bytes.first().is_none_or(possible)) {
+        return Recognition::No;
+    }
     for bytes in opening.bytes.0 {
         // NICK and USER come in either order, after an optional PASS; CAP LS only IRC has.
         for line in bytes.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n")) {
-            let command = command(line).0.to_ascii_uppercase();
-            if known_port && matches!(&command[..], b"NICK" | b"USER" | b"NOTICE" | b"PING" | b"PONG" | b"PRIVMSG") {
+            let command = command(line).0;
+            let is = |known: &[&str]| known.iter().any(|known| command.eq_ignore_ascii_case(known.as_bytes()));
+            if known_port && is(&["NICK", "USER", "NOTICE", "PING", "PONG", "PRIVMSG"]) {
                 return Recognition::Yes(Box::new(Irc::default()));
             }
-            match &command[..] {
-                b"NICK" => begun[0] = true,
-                b"USER" => begun[1] = true,
-                b"CAP" if line.len() >= 6 && line[..6].eq_ignore_ascii_case(b"CAP LS") => begun = [true; 2],
-                b"PASS" | b"NOTICE" => {}
-                _ if known_port => {}
-                _ => return Recognition::No,
+            if is(&["NICK"]) {
+                begun[0] = true;
+            } else if is(&["USER"]) {
+                begun[1] = true;
+            } else if is(&["CAP"]) && line.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"CAP LS")) {
+                begun = [true; 2];
+            } else if !known_port && !is(&["PASS", "NOTICE"]) {
+                return Recognition::No;
             }
         }
     }

@@ -121,8 +121,13 @@ pub fn recognise(opening: &Opening) -> Recognition {
         if opening.from_start && stream.first().is_some_and(|&b| b != FLAG) {
             return Recognition::No;
         }
-        let mut reader = Reader::default();
-        stream.iter().for_each(|&b| reader.byte(b, |_| fits = true));
+        // A reader heeds nothing before a flag, and says nothing of a frame before a second one.
+        if let Some(first) = stream.iter().position(|&b| b == FLAG)
+            && stream[first + 1..].contains(&FLAG)
+        {
+            let mut reader = Reader::default();
+            stream[first..].iter().for_each(|&b| reader.byte(b, |_| fits = true));
+        }
     }
     let possible = |stream: &&[u8]| stream.is_empty() || (stream.contains(&FLAG) && stream.len() < OPENING_LIMIT);
     match fits {

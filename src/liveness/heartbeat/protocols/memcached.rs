@@ -40,9 +40,9 @@ pub fn recognise(opening: &Opening) -> Recognition {
         return frames::recognise::<Binary, 32>(opening);
     }
     let first_word = |stream: &[u8], words: &[&str]| {
-        let end = stream.iter().position(|&b| b == b'\n')?;
-        let word = stream[..end].split(|b| b.is_ascii_whitespace()).next()?;
-        Some(words.iter().any(|known| known.as_bytes() == word))
+        stream.first().filter(|b| b.is_ascii_alphabetic())?;
+        let word = stream.split(|b| b.is_ascii_whitespace()).next()?;
+        stream.contains(&b'\n').then(|| words.iter().any(|known| known.as_bytes() == word))
     };
     let asks = Side::BOTH.map(|side| first_word(opening.bytes[side], &COMMANDS));
     let answers = Side::BOTH.map(|side| first_word(opening.bytes[side], &RESPONSES));

@@ -62,8 +62,10 @@ pub fn recognise(opening: &Opening) -> Recognition {
     let streams = opening.bytes.0.map(|stream| stream.trim_ascii_start());
     // The request line ends in the version; methods like OPTIONS and NOTIFY are also those of others.
     let message = |stream: &&[u8]| {
-        let line = stream.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
-        starts_message(stream) && (line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0"))
+        starts_message(stream) && {
+            let line = stream.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
+            line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0")
+        }
     };
     let ping = |stream: &&[u8]| stream.starts_with(b"\r\n\r\n");
     let possible = |stream: &&[u8]| {

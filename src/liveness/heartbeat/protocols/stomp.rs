@@ -58,9 +58,11 @@ pub fn recognise(opening: &Opening) -> Recognition {
         undecided |= known_port && text.is_empty() && bytes.len() < 64;
     }
     // In mid-stream on its port, line ends alone.
-    let line_ends = opening.bytes.0.concat();
-    if !opening.from_start && opening.port_in(PORTS) && line_ends.len() >= 3 && line_ends.trim_ascii().is_empty() {
-        return Recognition::Yes(Box::new(Stomp::default()));
+    if !opening.from_start && opening.port_in(PORTS) {
+        let line_ends = opening.bytes.0.concat();
+        if line_ends.len() >= 3 && line_ends.trim_ascii().is_empty() {
+            return Recognition::Yes(Box::new(Stomp::default()));
+        }
     }
     if undecided { Recognition::Undecided } else { Recognition::No }
 }
