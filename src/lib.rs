@@ -9,6 +9,7 @@ pub mod analyzer;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod confine;
 pub mod decode;
 pub mod engine;
 pub mod event;

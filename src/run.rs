@@ -14,6 +14,7 @@ use crate::analysis::Analysis;
 use crate::analyzer::{BATCH, FlowFilter};
 use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
 use crate::cli::{Cli, Command, Meter};
+use crate::confine::{self, Confinement, Needs, confine};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::evidence::Evidence;
@@ -56,6 +57,9 @@ pub enum RunError {
     /// The user's table of limits.
     #[error("{0}: {1}")]
     Limits(String, String),
+    /// The user that a capture was to go on as.
+    #[error("--user: {0}")]
+    User(#[from] confine::Error),
     /// The system.
     #[error("cannot heed signals: {0}")]
     Signals(io::Error),
@@ -138,6 +142,8 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
     let evidence = cli.write.as_deref().map(|path| evidence(path, cli.sources())).transpose()?;
+    // All is open by now, and no thread has been started yet.
+    let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
     let alone = live || cli.events || evidence.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()), evidence };
@@ -197,10 +203,12 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         }
     }
     warnings.splice(0..0, source.warnings());
+    warnings.extend(confinement.as_ref().and_then(Confinement::warning));
     let info = CaptureInfo {
         link_types: source.link_types().into_iter().map(|link| link.name().into_owned()).collect(),
         dropped_by_kernel: source.dropped(),
         warnings,
+        confinement,
         sources: match &cli.interface {
             Some(interface) => vec![interface.clone()],
             None => cli.sources().iter().map(|path| path.display().to_string()).collect(),

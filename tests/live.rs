@@ -129,10 +129,15 @@ impl Sniffer {
     }
 
     /// Interrupts it and returns what it printed.
-    fn stop(mut self) -> String {
+    fn stop(self) -> String {
         thread::sleep(Duration::from_millis(300));
         let pid = Pid::from_child(&self.0);
         kill_process(pid, Signal::INT).expect("SIGINT");
+        self.end()
+    }
+
+    /// Waits until it ends and returns what it printed.
+    fn end(mut self) -> String {
         let mut text = String::new();
         let mut out = self.0.stdout.take().expect("its standard output");
         out.read_to_string(&mut text).expect("UTF-8");
@@ -267,4 +272,83 @@ fn loopback_does_not_count_twice() {
     assert_eq!(flow["traffic"]["client"]["retransmissions"], 0);
     assert_eq!(flow["keepalive"]["client"]["probes"], probes_sent(&cable.client));
     assert_eq!(verdict(&common::report(&file)), verdict(&live), "tcpdump sees each packet once");
+}
+
+#[test]
+fn a_running_capture_has_given_up_root_and_can_open_nothing() {
+    let Some(cable) = Cable::lay("held") else { return };
+    if !fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nSeccomp:")) {
+        let _ = writeln!(io::stderr(), "live test held SKIPPED: the kernel has no seccomp");
+        return;
+    }
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &["-i", "eth0", "--json"]);
+    let tasks = || {
+        fs::read_dir(format!("/proc/{}/task", sniffer.0.id()))
+            .expect("its threads")
+            .map(|task| task.expect("a thread").path())
+    };
+    let statuses = || tasks().map(|task| fs::read_to_string(task.join("status")).expect("its status"));
+    for _ in 0..100 {
+        if statuses().all(|status| status.contains("Seccomp:\t2")) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    for status in statuses() {
+        let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).expect("a line").trim();
+        assert!(!line("Uid:").split('\t').any(|id| id == "0"), "{status}");
+        assert!(!line("Gid:").split('\t').any(|id| id == "0"), "{status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(u64::from_str_radix(line(set), 16), Ok(0), "{set} {status}");
+        }
+        assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1", "2"));
+    }
+    // It still captures and reports.
+    let _kept = connect(&cable.client, &cable.server, SERVER);
+    let report = parsed(&sniffer.stop());
+    assert_eq!(report["flows"][0]["traffic"]["client"]["payload_bytes"], 5, "{report:#}");
+    let held = &report["capture"]["confinement"];
+    assert_eq!((&held["user"], &held["capabilities"], &held["seccomp"]), (&json!("nobody"), &json!([]), &json!(true)));
+}
+
+#[test]
+fn an_interface_goes_down_comes_back_and_takes_larger_packets() {
+    let Some(cable) = Cable::lay("down") else { return };
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &["-i", "eth0", "--json"]);
+    let (mut near, mut far) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&near, 1, 1, 9);
+    let set = |namespace: &str, what: &[&str]| {
+        run("ip", &[&["-n", namespace, "link", "set", "eth0"], what].concat()).expect("ip link")
+    };
+    set(&cable.client, &["down"]);
+    thread::sleep(Duration::from_millis(2500));
+    set(&cable.client, &["up"]);
+    thread::sleep(Duration::from_millis(2500));
+    for namespace in [&cable.client, &cable.server] {
+        set(namespace, &["mtu", "9000"]);
+    }
+    let (large, mut back) = ([b'x'; 20_000], [0; 20_000]);
+    near.write_all(&large).expect("sent");
+    far.read_exact(&mut back).expect("received");
+    let report = parsed(&sniffer.stop());
+    let flow = &report["flows"][0];
+    assert_eq!(flow["traffic"]["client"]["payload_bytes"], 20_005, "{report:#}");
+    assert_eq!((&flow["deaths"], &flow["end"]), (&json!([]), &json!("open")), "{report:#}");
+    assert!(flow["keepalive"]["client"]["answered"].as_u64() > Some(0), "{report:#}");
+    let warnings = report["capture"]["warnings"].to_string();
+    assert!(warnings.contains("eth0 went down during the capture"), "{warnings}");
+}
+
+#[test]
+fn an_interface_that_disappears_ends_the_capture_with_a_whole_report() {
+    let Some(cable) = Cable::lay("gone") else { return };
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &["-i", "eth0", "--json"]);
+    let _kept = connect(&cable.client, &cable.server, SERVER);
+    thread::sleep(Duration::from_millis(300));
+    run("ip", &["-n", &cable.client, "link", "del", "eth0"]).expect("ip link");
+    let report = parsed(&sniffer.end());
+    assert_eq!(report["flows"][0]["traffic"]["server"]["payload_bytes"], 7, "{report:#}");
+    assert_eq!(report["flows"][0]["deaths"], json!([]));
+    let warnings = report["capture"]["warnings"].to_string();
+    assert!(warnings.contains("eth0 disappeared"), "{warnings}");
 }

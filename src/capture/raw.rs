@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, getsockname, getsockopt,
-    recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrStorage,
+    getsockname, getsockopt, recvmmsg, setsockopt, socket, sockopt,
 };
 use nix::{getsockopt_impl, sockopt_impl};
 use pnet::datalink::{self, ChannelType, NetworkInterface};
@@ -31,8 +31,10 @@ sockopt_impl!(
 
 /// How long a quiet interface is waited for before time is told to have passed, milliseconds.
 const PATIENCE_MS: u16 = 50;
-/// Packets taken in one call, so that events are told and signals heeded under load too.
-const BATCH: usize = 512;
+/// Packets fetched by one call of the system: it costs as much as fetching one or two.
+const FETCHED: usize = 64;
+/// Calls of the system before events are told and signals heeded, under load too.
+const FETCHES: usize = 8;
 
 const ETH_P_ALL: u16 = 0x0003;
 const ETH_P_IP: u16 = 0x0800;
@@ -49,9 +51,13 @@ pub(super) struct Live {
     cooked: bool,
     tally: Tally,
     dropped: u64,
+    /// How often the interface went down.
     downs: u64,
-    packet: Vec<u8>,
-    control: Vec<u8>,
+    gone: bool,
+    headers: MultiHeaders<SockaddrStorage>,
+    /// Room for the packets of one call, `snaplen` bytes each. Only what packets fill is ever touched.
+    room: Vec<u8>,
+    snaplen: usize,
 }
 
 impl Live {
@@ -80,71 +86,97 @@ impl Live {
             tally,
             dropped: 0,
             downs: 0,
-            packet: vec![0; options.snaplen as usize],
-            control: nix::cmsg_space!(nix::sys::time::TimeSpec),
+            gone: false,
+            headers: MultiHeaders::preallocate(FETCHED, Some(nix::cmsg_space!(nix::sys::time::TimeSpec))),
+            room: vec![0; FETCHED * options.snaplen as usize],
+            snaplen: options.snaplen as usize,
         })
     }
 
-    /// Receives one packet, if there is one.
-    fn receive(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> nix::Result<()> {
-        let mut into = [IoSliceMut::new(&mut self.packet)];
+    /// Receives packets that are there, at most [`FETCHED`]; gives how many there were.
+    fn receive(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> nix::Result<usize> {
+        let mut rooms: Vec<_> = self.room.chunks_exact_mut(self.snaplen).map(|room| [IoSliceMut::new(room)]).collect();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
-        let stamp = message.cmsgs()?.find_map(|c| match c {
-            ControlMessageOwned::ScmTimestampns(t) => Some(Time(t.tv_sec() * SECOND + t.tv_nsec())),
-            _ => None,
-        });
-        let wire_len = message.bytes;
-        if let Some(from) = message.address.as_ref().and_then(SockaddrStorage::as_link_addr) {
-            let outgoing_copy = self.interface.is_loopback() && from.pkttype() == libc::PACKET_OUTGOING;
-            let no_ip = self.cooked && ![ETH_P_IP, ETH_P_IPV6].contains(&u16::from_be(from.protocol()));
-            if outgoing_copy || no_ip {
-                return Ok(());
+        let messages = recvmmsg(self.socket.as_raw_fd(), &mut self.headers, &mut rooms, flags, None)?;
+        let mut received = Vec::with_capacity(FETCHED);
+        for message in messages {
+            let stamp = message.cmsgs()?.find_map(|c| match c {
+                ControlMessageOwned::ScmTimestampns(t) => Some(Time(t.tv_sec() * SECOND + t.tv_nsec())),
+                _ => None,
+            });
+            let from = message.address.as_ref().and_then(SockaddrStorage::as_link_addr);
+            let wanted = from.is_none_or(|from| {
+                let outgoing_copy = self.interface.is_loopback() && from.pkttype() == libc::PACKET_OUTGOING;
+                let no_ip = self.cooked && ![ETH_P_IP, ETH_P_IPV6].contains(&u16::from_be(from.protocol()));
+                !outgoing_copy && !no_ip
+            });
+            received.push((wanted, stamp, message.bytes));
+        }
+        let mut frames = Vec::with_capacity(FETCHED);
+        for ((wanted, stamp, wire_len), room) in received.iter().zip(self.room.chunks_exact(self.snaplen)) {
+            if *wanted {
+                self.tally.frames += 1;
+                frames.push(Frame {
+                    time: stamp.unwrap_or_else(now),
+                    number: self.tally.frames,
+                    link: self.link,
+                    interface: 0,
+                    wire_len: u32::try_from(*wire_len).unwrap_or(u32::MAX),
+                    data: &room[..(*wire_len).min(self.snaplen)],
+                });
             }
         }
-        self.tally.frames += 1;
-        sink(&[Frame {
-            time: stamp.unwrap_or_else(now),
-            number: self.tally.frames,
-            link: self.link,
-            interface: 0,
-            wire_len: u32::try_from(wire_len).unwrap_or(u32::MAX),
-            data: &self.packet[..wire_len.min(self.packet.len())],
-        }]);
-        Ok(())
+        if !frames.is_empty() {
+            sink(&frames);
+        }
+        Ok(received.len())
     }
 
-    /// The interface went down, or away. It may come back under the same index, as it does in tests of failing peers:
-    /// then the kernel goes on delivering.
-    fn went_down(&mut self) -> Progress {
-        self.downs += 1;
-        let there = datalink::interfaces().iter().any(|i| i.index == self.interface.index);
-        if there { Progress::Idle(now()) } else { Progress::End }
+    /// Whether the interface is no more: then the kernel has released the socket from it. One that went down may come up
+    /// again under the same index, and then the kernel goes on delivering.
+    ///
+    /// Asked of the socket, as a confined process can open no other to list the interfaces.
+    fn is_gone(&self) -> bool {
+        let bound: nix::Result<SockaddrStorage> = getsockname(self.socket.as_raw_fd());
+        let index = bound.ok().and_then(|address| address.as_link_addr().map(LinkAddr::ifindex));
+        index != Some(self.interface.index as usize)
+    }
+
+    /// Waits for a packet.
+    fn wait(&mut self) -> Progress {
+        let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::from(PATIENCE_MS)) {
+            Ok(0) | Err(_) => self.idle(),
+            Ok(_) => Progress::More,
+        }
+    }
+
+    /// Nothing came.
+    fn idle(&mut self) -> Progress {
+        self.gone = self.is_gone();
+        if self.gone { Progress::End } else { Progress::Idle(now()) }
     }
 }
 
 impl Source for Live {
     fn read(&mut self, sink: &mut dyn FnMut(&[Frame<'_>])) -> Result<Progress, CaptureError> {
-        let before = self.tally.frames;
-        for _ in 0..BATCH {
+        for call in 0..FETCHES {
             match self.receive(sink) {
-                Ok(()) => {}
-                Err(Errno::EAGAIN | Errno::EINTR) => break,
-                Err(Errno::ENETDOWN) => return Ok(self.went_down()),
+                Ok(FETCHED) => {}
+                Ok(_) => return Ok(Progress::More),
+                Err(Errno::EAGAIN | Errno::EINTR) if call > 0 => return Ok(Progress::More),
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(self.wait()),
+                Err(Errno::ENETDOWN) => {
+                    self.downs += 1;
+                    return Ok(self.idle());
+                }
                 Err(e) => {
                     let what = format!("cannot capture on {} any more", self.interface.name);
                     return Err(CaptureError::Io { what, source: e.into() });
                 }
             }
         }
-        if self.tally.frames > before {
-            return Ok(Progress::More);
-        }
-        let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, PollTimeout::from(PATIENCE_MS)) {
-            Ok(0) | Err(_) => Ok(Progress::Idle(now())),
-            Ok(_) => Ok(Progress::More),
-        }
+        Ok(Progress::More)
     }
 
     fn link_types(&self) -> Vec<LinkType> {
@@ -160,6 +192,9 @@ impl Source for Live {
 
     fn warnings(&self) -> Vec<String> {
         let name = &self.interface.name;
+        if self.gone {
+            return vec![format!("{name} disappeared during the capture; what was captured before is analysed.")];
+        }
         match self.downs {
             0 => Vec::new(),
             1 => vec![format!("{name} went down during the capture: packets of that time are missing.")],

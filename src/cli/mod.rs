@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::confine::Identity;
 use crate::packet::{Address, Endpoint};
 pub use meter::Meter;
 pub use values::Net;
@@ -180,6 +181,10 @@ pub struct Cli {
     #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "8192")]
     pub buffer_size: u32,
+
+    /// Once the capture has begun, go on as this user: root's default is nobody, and root stays root
+    #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "NAME", conflicts_with_all = ["files", "read"])]
+    pub user: Option<Identity>,
 
     /// See packets for other hosts too (the default)
     #[arg(long, hide_short_help = true, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "no_promiscuous")]

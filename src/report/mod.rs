@@ -6,6 +6,8 @@ pub mod model;
 pub mod schema;
 pub mod text;
 
+use crate::confine::Confinement;
+
 /// What the report tells of the input and the core cannot know.
 #[derive(Clone, Debug, Default)]
 pub struct CaptureInfo {
@@ -17,4 +19,6 @@ pub struct CaptureInfo {
     pub dropped_by_kernel: Option<u64>,
     /// What was wrong with the input, in sentences.
     pub warnings: Vec<String>,
+    /// By what a live capture was held; `None` for files.
+    pub confinement: Option<Confinement>,
 }

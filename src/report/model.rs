@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::CaptureInfo;
 use crate::analysis::{self, Analysis};
+use crate::confine;
 use crate::event::{Event, EventKind};
 use crate::packet::{self, Nanos};
 use crate::summary::{self, Both, FlowSummary, Side};
@@ -330,6 +331,44 @@ pub struct Capture<'a> {
     pub dropped_by_kernel: Option<u64>,
     /// What was wrong with the input, in sentences.
     pub warnings: Vec<&'a str>,
+    /// By what a live capture was held once it had begun; null for files.
+    pub confinement: Option<Confinement<'a>>,
+}
+
+/// What a live capture gave up once it had begun.
+#[derive(Serialize, JsonSchema)]
+pub struct Confinement<'a> {
+    /// The user that it ran as.
+    pub user: &'a str,
+    /// Capabilities that it kept.
+    pub capabilities: &'a [String],
+    /// Whether it could open no file or port by Landlock.
+    pub landlock: Landlock,
+    /// Whether it could open nothing by a seccomp filter.
+    pub seccomp: bool,
+}
+
+words! {
+    /// How far Landlock held the process.
+    Landlock from confine::Landlock {
+        /// In all that this program knows to forbid.
+        Full,
+        /// In what an older kernel knows to forbid.
+        Partial,
+        /// Not at all.
+        None,
+    }
+}
+
+impl<'a> From<&'a confine::Confinement> for Confinement<'a> {
+    fn from(held: &'a confine::Confinement) -> Self {
+        Confinement {
+            user: &held.user,
+            capabilities: &held.capabilities,
+            landlock: held.landlock.into(),
+            seccomp: held.seccomp,
+        }
+    }
 }
 
 impl<'a> Capture<'a> {
@@ -353,6 +392,7 @@ impl<'a> Capture<'a> {
             },
             dropped_by_kernel: info.dropped_by_kernel,
             warnings: info.warnings.iter().chain(&analysis.warnings).map(String::as_str).collect(),
+            confinement: info.confinement.as_ref().map(Into::into),
         }
     }
 }

@@ -266,6 +266,9 @@ impl<W: Write> Text<'_, W> {
             self.label(Tone::Doubtful, "", "warning:")?;
             writeln!(self.out, " {}", printable(warning))?;
         }
+        if let Some(held) = &info.confinement {
+            writeln!(self.out, "confined: {}", printable(&held.to_string()))?;
+        }
         Ok(())
     }
 
