@@ -56,6 +56,11 @@ fn every_option_and_every_file_exists() {
     for document in pages().iter().map(String::as_str).chain(FOR_CONTRIBUTORS) {
         options_exist(document);
         links_exist(document);
+        for rest in read(document).split("hbsniff explain ").skip(1) {
+            let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            let known = word == "WORD" || hbsniff::explain::TERMS.iter().any(|term| term.word == word);
+            assert!(known, "{document}: hbsniff explain {word}");
+        }
     }
 }
 

@@ -298,7 +298,7 @@ impl<W: Write> Text<'_, W> {
     fn block(&mut self, flow: &FlowSummary) -> io::Result<()> {
         let (tone, state) = state(flow);
         writeln!(self.out)?;
-        write!(self.out, "{}   {}   ", ends(flow), duration(seconds(flow.last.since(flow.first))))?;
+        write!(self.out, "{}   {}   ", ends(flow), self.age(flow))?;
         self.label(tone, "", &state)?;
         writeln!(self.out, "   flow {}", flow.id)?;
         for death in &flow.deaths {
@@ -366,9 +366,15 @@ impl<W: Write> Text<'_, W> {
             });
         }
         let (tone, state) = state(flow);
-        write!(self.out, "{}   {}   ", ends(flow), duration(seconds(flow.last.since(flow.first))))?;
+        write!(self.out, "{}   {}   ", ends(flow), self.age(flow))?;
         self.label(tone, "", &state)?;
         writeln!(self.out, "   {}", said.join("; "))
+    }
+
+    /// How long the flow lasted; while it is open, until the capture's end, for it was there all the while.
+    fn age(&self, flow: &FlowSummary) -> String {
+        let end = if flow.end == End::Open { flow.last.max(self.end) } else { flow.last };
+        duration(seconds(end.since(flow.first)))
     }
 
     /// One death, and its circumstances.
