@@ -14,6 +14,7 @@ use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
+use crate::summary::{End, FlowSummary};
 use crate::watch::{Reopening, Watched};
 
 /// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
@@ -71,6 +72,20 @@ pub struct Analyzer {
     /// Ends the capture at its last frame: one that stepped back goes on from there.
     clock: Clock,
     flows: Flows,
+}
+
+/// What an analysis has come to while it goes on.
+pub struct SoFar<'a> {
+    /// The counts over all packets; its flows and what was let go are filled in at the end.
+    pub analysis: &'a Analysis,
+    /// The flows let go.
+    pub let_go: &'a LetGo,
+    /// How many flows are in memory, those that ended included.
+    pub flows: usize,
+    /// Bytes that they take, roughly.
+    pub memory: usize,
+    /// Bytes that they may take.
+    pub memory_limit: Option<usize>,
 }
 
 /// All flows and what falls due on them.
@@ -174,6 +189,34 @@ impl Analyzer {
     /// Time has passed without a frame: verdicts that fall due by `now` are told.
     pub fn advance(&mut self, now: Time, sink: &mut Sink<'_>) {
         self.flows.fall_due(now, sink);
+    }
+
+    /// What it has come to so far.
+    #[must_use]
+    pub fn so_far(&self) -> SoFar<'_> {
+        let flows = &self.flows;
+        SoFar {
+            analysis: &self.analysis,
+            let_go: &flows.let_go,
+            flows: flows.table.len(),
+            memory: flows.size(),
+            memory_limit: flows.memory,
+        }
+    }
+
+    /// Sums up the open flows among the next `count` from `place` on, as they stand `now`. Gives the place to go on from,
+    /// `None` after the last flow.
+    pub fn survey(&self, place: usize, count: usize, now: Time, each: &mut dyn FnMut(&FlowSummary)) -> Option<usize> {
+        let table = &self.flows.table;
+        let end = place.saturating_add(count).min(table.len());
+        for watched in (place..end).map(|number| table.get(number)).filter(|watched| !watched.over()) {
+            let (mut summary, context) = watched.summary(now);
+            if summary.end == End::Open {
+                verdict::conclude(&mut summary, &context);
+                each(&summary);
+            }
+        }
+        (end < table.len()).then_some(end)
     }
 
     /// The capture ended; `now` is its last moment where that is later than the last frame.

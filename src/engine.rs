@@ -85,6 +85,13 @@ impl Engine {
         }
     }
 
+    /// The analyzer of the thread that reads; with one thread, the whole analysis.
+    #[must_use]
+    pub fn analyzer(&self) -> &Analyzer {
+        let (Engine::Alone(analyzer) | Engine::Together(analyzer, _)) = self;
+        analyzer
+    }
+
     /// Time has passed without a frame.
     pub fn advance(&mut self, now: Time, sink: &mut Sink<'_>) {
         if let Engine::Alone(analyzer) = self {

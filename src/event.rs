@@ -67,5 +67,10 @@ pub enum EventKind {
         protocol: Option<&'static str>,
     },
     /// A side took the other for dead.
-    PeerDead(Box<Death>),
+    PeerDead {
+        /// The flow's two ends, so that the line alone says who is meant.
+        ends: Both<Endpoint>,
+        /// Who, by what, and when.
+        death: Box<Death>,
+    },
 }

@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod explain;
 pub mod flow;
 pub mod liveness;
+pub mod metrics;
 pub mod packet;
 pub mod phrase;
 pub mod report;

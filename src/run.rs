@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::evidence::Evidence;
 use crate::explain;
 use crate::liveness::findings::FailOn;
 use crate::liveness::limits;
+use crate::metrics::{self, Metrics};
 use crate::packet::Frame;
 use crate::phrase::count;
 use crate::report::events::Lines;
@@ -60,6 +62,9 @@ pub enum RunError {
     /// The user that a capture was to go on as.
     #[error("--user: {0}")]
     User(#[from] confine::Error),
+    /// The address of `--metrics`.
+    #[error("cannot answer scrapes at {0}: {1}")]
+    Metrics(SocketAddr, io::Error),
     /// The system.
     #[error("cannot heed signals: {0}")]
     Signals(io::Error),
@@ -137,6 +142,7 @@ pub fn complain(what: &dyn std::fmt::Display) {
 /// Reads the input to its end, or until it is told to stop.
 fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let stop = stop_on_signals().map_err(RunError::Signals)?;
+    let endpoint = cli.metrics.map(listen).transpose()?;
     let mut source = open(cli)?;
     let live = cli.interface.is_some();
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
@@ -146,7 +152,9 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
     let alone = live || cli.events || evidence.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
-    let mut told = Told { lines: Lines::new(io::stdout().lock()), wanted: cli.events, result: Ok(()), evidence };
+    let metrics = endpoint.map(serve).transpose()?;
+    let lines = Lines::new(io::stdout().lock());
+    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, metrics };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -173,6 +181,9 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
             Err(e) => return Err(e.into()),
         }
         told.flush();
+        if let Some(metrics) = &mut told.metrics {
+            metrics.update(engine.analyzer(), capture::now(), || source.dropped());
+        }
         if told.result.is_err() || number >= limit || drain_until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
@@ -232,6 +243,19 @@ fn open(cli: &Cli) -> Result<Box<dyn Source>, CaptureError> {
     Ok(live)
 }
 
+/// Opens the address of `--metrics`.
+fn listen(address: SocketAddr) -> Result<metrics::Endpoint, RunError> {
+    metrics::Endpoint::bind(address).map_err(|e| RunError::Metrics(address, e))
+}
+
+/// Begins to answer scrapes.
+fn serve(endpoint: metrics::Endpoint) -> Result<Metrics, RunError> {
+    let address = endpoint.address();
+    let metrics = Metrics::serve(endpoint).map_err(|e| RunError::Metrics(address, e))?;
+    complain(&format_args!("metrics at http://{address}/metrics"));
+    Ok(metrics)
+}
+
 /// Begins the file of `--write`, unless that is what is read.
 fn evidence(path: &Path, sources: &[PathBuf]) -> Result<Evidence, RunError> {
     let wrong = |e| RunError::File(path.to_owned(), e);
@@ -242,12 +266,13 @@ fn evidence(path: &Path, sources: &[PathBuf]) -> Result<Evidence, RunError> {
     Evidence::new(File::create(path).map_err(wrong)?).map_err(wrong)
 }
 
-/// Prints events and collects evidence, until that fails.
+/// Prints and counts events and collects evidence, until that fails.
 struct Told<W> {
     lines: Lines<W>,
     wanted: bool,
     result: io::Result<()>,
     evidence: Option<Evidence>,
+    metrics: Option<Metrics>,
 }
 
 impl<W: Write> Told<W> {
@@ -265,6 +290,9 @@ impl<W: Write> Told<W> {
     fn tell(&mut self, event: &Event) {
         if let Some(evidence) = &mut self.evidence {
             evidence.event(event);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.event(event);
         }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);

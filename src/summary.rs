@@ -81,6 +81,19 @@ pub enum End {
     Open,
 }
 
+impl End {
+    /// Its word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Fin => "fin",
+            End::Rst => "rst",
+            End::DeadPeer => "dead_peer",
+            End::Open => "open",
+        }
+    }
+}
+
 /// What one side sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -241,6 +254,18 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
+    /// Each of them.
+    pub const ALL: [Mechanism; 8] = [
+        Mechanism::KeepaliveTimeout,
+        Mechanism::KeepaliveReset,
+        Mechanism::RetransmissionTimeout,
+        Mechanism::ZeroWindowTimeout,
+        Mechanism::HeartbeatTimeout,
+        Mechanism::ResetOnData,
+        Mechanism::IcmpUnreachable,
+        Mechanism::Undetected,
+    ];
+
     /// Its word in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -315,6 +340,23 @@ pub enum NoticedBy {
     Retransmission,
     /// Nothing.
     None,
+}
+
+impl NoticedBy {
+    /// Each of them, in this order.
+    pub const ALL: [NoticedBy; 4] =
+        [NoticedBy::Keepalive, NoticedBy::Heartbeat, NoticedBy::Retransmission, NoticedBy::None];
+
+    /// Its word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticedBy::Keepalive => "keepalive",
+            NoticedBy::Heartbeat => "heartbeat",
+            NoticedBy::Retransmission => "retransmission",
+            NoticedBy::None => "none",
+        }
+    }
 }
 
 /// Where the figures of an exposure come from.

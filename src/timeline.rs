@@ -238,7 +238,7 @@ impl Timelines {
                 }
                 MarkKind::End(*end)
             }
-            EventKind::PeerDead(_) => {
+            EventKind::PeerDead { .. } => {
                 if let Some(timeline) = self.flows.get_mut(&event.flow) {
                     timeline.state = State::Dead;
                 }
@@ -410,8 +410,9 @@ mod tests {
         for id in 0..MAX_FLOWS as u64 {
             all.event(&start(id, id as i64));
         }
-        let dead = Box::new(crate::sample::dead().deaths[0].clone());
-        all.event(&event(1, 1, Side::Client, EventKind::PeerDead(dead)));
+        let dead = crate::sample::dead();
+        let kind = EventKind::PeerDead { ends: dead.ends, death: Box::new(dead.deaths[0].clone()) };
+        all.event(&event(1, 1, Side::Client, kind));
         all.event(&event(2, 2, Side::Client, PROBE));
         let last = MAX_FLOWS as u64 - 1;
         all.event(&event(last, last as i64, Side::Client, EventKind::FlowEnd(End::Fin)));

@@ -120,6 +120,12 @@ impl Watched {
         self.conn.first
     }
 
+    /// Whether nothing more can come of it.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        self.ended.is_some() || self.finished.is_some()
+    }
+
     /// The deaths so far.
     #[must_use]
     pub fn deaths(&self) -> &[Death] {
@@ -160,7 +166,7 @@ impl Watched {
         let last = self.conn.last();
         let interest = if !self.deaths().is_empty() {
             Interest::Suspect
-        } else if self.ended.is_some() || self.finished.is_some() {
+        } else if self.over() {
             Interest::Over
         } else if !answered {
             Interest::Unanswered

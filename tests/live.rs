@@ -256,6 +256,60 @@ fn a_cut_cable_gives_the_same_verdict_live_from_a_file_and_from_a_pipe() {
     assert_eq!(count("peer_dead"), 1, "live events");
 }
 
+/// The page that `--metrics` gives in a namespace, as Prometheus' older format.
+fn scrape(namespace: &str) -> String {
+    let mut stream = inside(namespace, || TcpStream::connect(("127.0.0.1", 9469)).expect("the metrics"));
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, page) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    page.to_owned()
+}
+
+/// The value of a series.
+fn value(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn a_live_run_is_scraped() {
+    let Some(cable) = Cable::lay("metrics") else { return };
+    let args = ["-i", "eth0", "--metrics", "127.0.0.1:9469"];
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &args);
+    let (mut near, _far) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&near, 1, 1, 2);
+    thread::sleep(Duration::from_millis(2500));
+    let page = scrape(&cable.client);
+    assert_eq!(value(&page, "hbsniff_open_flows"), Some(1.0), "{page}");
+    assert_eq!(value(&page, "hbsniff_keepalive_flows"), Some(1.0), "{page}");
+    assert!(value(&page, "process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6), "{page}");
+    cable.cut();
+    near.read(&mut [0; 1]).expect_err("the server is gone");
+    let death = "hbsniff_dead_peers_total{mechanism=\"keepalive_timeout\",dead=\"server\"}";
+    let mut page = String::new();
+    for _ in 0..50 {
+        page = scrape(&cable.client);
+        if value(&page, death) == Some(1.0) && value(&page, "hbsniff_open_flows") == Some(0.0) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(value(&page, death), Some(1.0), "{page}");
+    assert_eq!(value(&page, "hbsniff_open_flows"), Some(0.0), "{page}");
+    let probes = value(&page, "hbsniff_keepalive_probes_total");
+    assert_eq!(probes, Some(probes_sent(&cable.client) as f64), "{page}");
+    let detected = "hbsniff_detection_seconds_count{mechanism=\"keepalive_timeout\"}";
+    assert_eq!(value(&page, detected), Some(1.0), "{page}");
+    if installed("promtool") {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(&file, &page).expect("written");
+        let script = format!("promtool check metrics < {}", file.path().display());
+        run("sh", &["-c", &script]).expect("promtool finds no fault");
+    }
+    assert!(sniffer.stop().contains("SERVER DEAD"));
+}
+
 #[test]
 fn loopback_does_not_count_twice() {
     let Some(cable) = Cable::lay("lo") else { return };

@@ -149,7 +149,7 @@ fn name(kind: &EventKind) -> Option<&'static str> {
         EventKind::ZeroWindowProbe => Some("zero_window_probe"),
         EventKind::ZeroWindowAck => Some("zero_window_ack"),
         EventKind::Retransmission => Some("retransmission"),
-        EventKind::PeerDead(_) => Some("peer_dead"),
+        EventKind::PeerDead { .. } => Some("peer_dead"),
         EventKind::FlowStart { .. }
         | EventKind::FlowEnd(_)
         | EventKind::Heartbeat { .. }

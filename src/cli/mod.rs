@@ -3,7 +3,7 @@
 mod meter;
 mod values;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,6 +126,12 @@ pub struct Cli {
     /// Write the packets that matter to this pcapng file, each with a comment that says what it is and why
     #[arg(long, help_heading = "Output", value_name = "FILE")]
     pub write: Option<PathBuf>,
+
+    /// While capturing, answer Prometheus and other scrapers at this address and port, such as 127.0.0.1:9469, under
+    /// /metrics
+    #[arg(long, help_heading = "Output", value_name = "ADDRESS:PORT", hide_short_help = true,
+        conflicts_with_all = ["files", "read"])]
+    pub metrics: Option<SocketAddr>,
 
     /// Exit with status 1 if this is found: dead-peer, unprotected, or a finding's code such as half_open; several may
     /// be given, with commas between

@@ -165,7 +165,7 @@ impl Evidence {
                 self.say_at(flow, at, || format!("the {who} replies to the {}heartbeat", name(protocol)));
             }
             EventKind::HeartbeatMissed { .. } | EventKind::Data { .. } => {}
-            EventKind::PeerDead(death) => self.death(flow, death),
+            EventKind::PeerDead { death, .. } => self.death(flow, death),
         }
     }
 

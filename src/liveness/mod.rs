@@ -222,7 +222,7 @@ impl Liveness {
     }
 
     /// Adds a death, unless this side has noticed already; a verdict replaces a suspicion.
-    pub fn add_death(&mut self, death: Death, now: Time, out: &mut Out<'_>) {
+    pub fn add_death(&mut self, c: &Connection, death: Death, now: Time, out: &mut Out<'_>) {
         let deaths = &mut self.rare().deaths;
         if deaths.iter().any(|d| d.detected_by == death.detected_by) {
             return;
@@ -238,7 +238,12 @@ impl Liveness {
             probes.count = Some(probes.run);
         }
         let time = time.or(death.last_heard).unwrap_or(now);
-        out.tell(time, frame, death.detected_by, EventKind::PeerDead(Box::new(death.clone())));
+        out.tell(
+            time,
+            frame,
+            death.detected_by,
+            EventKind::PeerDead { ends: c.ends.both(), death: Box::new(death.clone()) },
+        );
         self.rare().deaths.push(death);
     }
 
@@ -294,7 +299,7 @@ impl Liveness {
             None
         };
         if let Some(death) = death {
-            self.add_death(death, s.time, out);
+            self.add_death(c, death, s.time, out);
         }
     }
 
@@ -326,7 +331,7 @@ impl Liveness {
         }
         for side in Side::BOTH {
             if let Some(death) = death::by_silence(c, self, side, now, ended) {
-                self.add_death(death, now, out);
+                self.add_death(c, death, now, out);
             }
         }
     }
@@ -536,7 +541,7 @@ impl Liveness {
         for side in Side::BOTH {
             self.end_window_run(side, out);
             if let Some(death) = death::unnoticed(c, self, side, now) {
-                self.add_death(death, now, out);
+                self.add_death(c, death, now, out);
             }
         }
     }

@@ -84,11 +84,14 @@ mod tests {
         let mut document = Vec::new();
         crate::report::json::write(&mut document, &analysis, &info).unwrap();
         let document: Value = serde_json::from_slice(&document).unwrap();
-        let told = line(EventKind::PeerDead(Box::new(sample::dead().deaths[0].clone())));
+        let dead = sample::dead();
+        let told = line(EventKind::PeerDead { ends: dead.ends, death: Box::new(dead.deaths[0].clone()) });
         assert_eq!(told["event"], "peer_dead");
         for (key, value) in document["flows"][0]["deaths"][0].as_object().unwrap() {
             assert_eq!(&told[key], value, "{key}");
         }
+        assert_eq!(told["client"], json!({ "address": "10.9.0.1", "port": 48796 }));
+        assert_eq!(told["server"], json!({ "address": "10.9.0.2", "port": 5000 }));
     }
 
     /// What was written, call by call.

@@ -892,7 +892,15 @@ pub enum What<'a> {
         protocol: Option<&'static str>,
     },
     /// A side took the other for dead.
-    PeerDead(Death<'a>),
+    PeerDead {
+        /// The side that sent the SYN, or that the evidence favours.
+        client: Endpoint,
+        /// The other side.
+        server: Endpoint,
+        /// Who, by what, and when.
+        #[serde(flatten)]
+        death: Death<'a>,
+    },
 }
 
 impl<'a> EventLine<'a> {
@@ -920,7 +928,11 @@ impl<'a> EventLine<'a> {
                 }
                 EventKind::HeartbeatReply { protocol } => What::HeartbeatReply { protocol: *protocol },
                 EventKind::HeartbeatMissed { protocol } => What::HeartbeatMissed { protocol: *protocol },
-                EventKind::PeerDead(death) => What::PeerDead(death.as_ref().into()),
+                EventKind::PeerDead { ends, death } => What::PeerDead {
+                    client: ends[Side::Client].into(),
+                    server: ends[Side::Server].into(),
+                    death: death.as_ref().into(),
+                },
             },
         })
     }

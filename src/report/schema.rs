@@ -33,7 +33,7 @@ mod tests {
     use crate::event::{Event, EventKind};
     use crate::packet::{SECOND, Time};
     use crate::sample;
-    use crate::summary::{Both, End, Side};
+    use crate::summary::{End, Side};
 
     /// Checks `value` against the parts of JSON Schema that the generated schemas use. Stricter in one point: a key that
     /// no schema names is an error, so that nothing is written that `--schema` does not tell of.
@@ -155,7 +155,7 @@ mod tests {
         let flow = sample::dead();
         let ends = flow.ends;
         let kinds = [
-            EventKind::FlowStart { ends: Both(ends.0) },
+            EventKind::FlowStart { ends },
             EventKind::FlowEnd(End::DeadPeer),
             EventKind::KeepaliveProbe { probe_len: 1 },
             EventKind::KeepaliveAck { rtt: SECOND },
@@ -165,7 +165,7 @@ mod tests {
             EventKind::Heartbeat { protocol: Some("mqtt"), interval: Some(SECOND) },
             EventKind::HeartbeatReply { protocol: None },
             EventKind::HeartbeatMissed { protocol: None },
-            EventKind::PeerDead(Box::new(flow.deaths[0].clone())),
+            EventKind::PeerDead { ends, death: Box::new(flow.deaths[0].clone()) },
         ];
         let root = schema();
         for kind in kinds {

@@ -64,7 +64,7 @@ fn data(kind: &EventKind) -> u64 {
 
 fn dead(kind: &EventKind) -> Option<&Death> {
     match kind {
-        EventKind::PeerDead(death) => Some(death),
+        EventKind::PeerDead { death, .. } => Some(death),
         _ => None,
     }
 }
