@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::thread;
 
 use crate::flow::table::Table;
 use crate::liveness::findings::FailOn;
@@ -98,7 +99,7 @@ impl LetGo {
 }
 
 /// The flows of a capture. A million of them are kept as the analysis left them; their summaries, several times as large,
-/// are made one at a time.
+/// are made one at a time, and put into words only for those that are told of.
 #[derive(Default)]
 pub struct Flows(Kept);
 
@@ -107,6 +108,14 @@ enum Kept {
     Watched(Vec<Table<Watched>>, Time),
     /// Summed up already.
     Told(Vec<FlowSummary>),
+}
+
+/// Where a flow is kept; ordered as the flows' first packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    opened: u64,
+    table: usize,
+    at: usize,
 }
 
 impl Default for Kept {
@@ -131,7 +140,6 @@ impl Flows {
     /// Takes what the analysis of a capture up to `end` left in each thread's table.
     #[must_use]
     pub fn new(mut tables: Vec<Table<Watched>>, end: Time) -> Self {
-        number(&mut tables);
         find_replacements(&mut tables);
         Flows(Kept::Watched(tables, end))
     }
@@ -151,62 +159,122 @@ impl Flows {
         self.len() == 0
     }
 
-    /// Sums up one flow after the other, in order of first packet.
+    /// Sums up one flow after the other in full, in order of first packet.
     pub fn iter(&self) -> Box<dyn Iterator<Item = FlowSummary> + '_> {
         match &self.0 {
-            Kept::Watched(tables, end) => Box::new(in_order(tables).map(|(table, at)| {
-                let (mut summary, context) = tables[table].get(at).summary(*end);
-                verdict::conclude(&mut summary, &context);
-                summary
-            })),
+            Kept::Watched(tables, _) => Box::new(in_order(tables).map(|place| self.tell(place))),
             Kept::Told(flows) => Box::new(flows.iter().cloned()),
         }
     }
+
+    /// Sums up one flow in full.
+    #[must_use]
+    pub fn tell(&self, place: Place) -> FlowSummary {
+        match &self.0 {
+            Kept::Watched(tables, end) => {
+                let (mut summary, context) = tables[place.table].get(place.at).summary(*end);
+                summary.id = id(tables, place);
+                verdict::conclude(&mut summary, &context);
+                summary
+            }
+            Kept::Told(flows) => flows[place.at].clone(),
+        }
+    }
+
+    /// Counts the flows: begins with `none`, and gives `one` each flow with no more than what flows are counted by
+    /// ([`verdict::outline`]), in order of first packet. The flows that each thread analysed are counted for themselves, by
+    /// as many threads.
+    pub fn count<T: Send>(
+        &self,
+        none: impl Fn() -> T + Sync,
+        one: impl Fn(&mut T, Place, &FlowSummary) + Sync,
+    ) -> Vec<T> {
+        let (tables, end) = match &self.0 {
+            Kept::Watched(tables, end) => (tables, *end),
+            Kept::Told(flows) => {
+                let mut counted = none();
+                for (at, flow) in flows.iter().enumerate() {
+                    one(&mut counted, Place { opened: at as u64, table: 0, at }, flow);
+                }
+                return vec![counted];
+            }
+        };
+        let count = |table: usize| {
+            let mut counted = none();
+            for (at, watched) in tables[table].iter().enumerate() {
+                let (mut summary, context) = watched.summary(end);
+                verdict::outline(&mut summary, &context);
+                one(&mut counted, Place { opened: watched.opened, table, at }, &summary);
+            }
+            counted
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..tables.len()).map(|table| scope.spawn(move || count(table))).collect();
+            let first = (!tables.is_empty()).then(|| count(0));
+            // A thread that panicked takes this one with it.
+            let others = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            first.into_iter().chain(others).collect()
+        })
+    }
 }
 
-/// The places of all flows in the order in which they were opened: table and number there.
-fn in_order(tables: &[Table<Watched>]) -> impl Iterator<Item = (usize, usize)> + '_ {
+/// The places of all flows in the order in which they were opened.
+fn in_order(tables: &[Table<Watched>]) -> impl Iterator<Item = Place> + '_ {
     let mut next = vec![0; tables.len()];
     std::iter::from_fn(move || {
-        let opened = |table: usize| tables[table].get(next[table]).opened;
-        let table = (0..tables.len()).filter(|&t| next[t] < tables[t].len()).min_by_key(|&t| opened(t))?;
-        next[table] += 1;
-        Some((table, next[table] - 1))
+        let place = |table: usize| Place { opened: tables[table].get(next[table]).opened, table, at: next[table] };
+        let first = (0..tables.len()).filter(|&t| next[t] < tables[t].len()).map(place).min()?;
+        next[first.table] += 1;
+        Some(first)
     })
 }
 
-/// Numbers the flows of several threads as one thread would have.
-fn number(tables: &mut [Table<Watched>]) {
+/// A flow's number, the same whether one thread or several analysed the capture.
+fn id(tables: &[Table<Watched>], place: Place) -> u64 {
     if tables.len() < 2 {
-        return;
+        return tables[place.table].get(place.at).id;
     }
-    let order: Vec<_> = in_order(tables).map(|(table, at)| (table as u8, at as u32)).collect();
-    for (id, (table, at)) in (1..).zip(order) {
-        tables[usize::from(table)].get_mut(at as usize).id = id;
-    }
+    let earlier = |table: &Table<Watched>| {
+        let (mut low, mut high) = (0, table.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if table.get(middle).opened < place.opened { low = middle + 1 } else { high = middle }
+        }
+        low
+    };
+    let others = tables.iter().enumerate().filter(|(table, _)| *table != place.table);
+    (place.at + others.map(|(_, table)| earlier(table)).sum::<usize>()) as u64 + 1
 }
 
 /// For each flow that ended by a death: the connection that the same client made to the same server afterwards.
 fn find_replacements(tables: &mut [Table<Watched>]) {
     let mut wanted: HashMap<(Address, Endpoint), Vec<(Time, u64)>> = HashMap::new();
     let key = |w: &Watched| (w.ends()[Side::Client].address, w.ends()[Side::Server]);
-    for watched in tables.iter().flat_map(Table::iter).filter(|w| !w.deaths().is_empty()) {
-        wanted.entry(key(watched)).or_default();
+    let mut dead = Vec::new();
+    for (table, flows) in tables.iter().enumerate() {
+        for (at, watched) in flows.iter().enumerate().filter(|(_, w)| !w.deaths().is_empty()) {
+            wanted.entry(key(watched)).or_default();
+            dead.push(Place { opened: watched.opened, table, at });
+        }
     }
     if wanted.is_empty() {
         return;
     }
-    for watched in tables.iter().flat_map(Table::iter).filter(|w| w.handshake() == Handshake::Full) {
-        if let Some(starts) = wanted.get_mut(&key(watched)) {
-            starts.push((watched.first(), watched.id));
+    for (table, flows) in tables.iter().enumerate() {
+        for (at, watched) in flows.iter().enumerate().filter(|(_, w)| w.handshake() == Handshake::Full) {
+            if let Some(starts) = wanted.get_mut(&key(watched)) {
+                starts.push((watched.first(), id(tables, Place { opened: watched.opened, table, at })));
+            }
         }
     }
     for starts in wanted.values_mut() {
         starts.sort_unstable();
     }
-    for watched in tables.iter_mut().flat_map(Table::iter_mut).filter(|w| !w.deaths().is_empty()) {
+    for place in dead {
+        let id = id(tables, place);
+        let watched = tables[place.table].get_mut(place.at);
         let Some(starts) = wanted.get(&key(watched)) else { continue };
-        let (id, first) = (watched.id, watched.first());
+        let first = watched.first();
         for death in watched.deaths_mut() {
             let since = death.last_heard.unwrap_or(first).max(first);
             let after = starts.partition_point(|(start, _)| *start <= since);

@@ -303,7 +303,7 @@ impl Flows {
             self.heap -= watched.heap();
             watched.finish(now, &mut Out { flow: watched.id, sink, suspicious: false });
             let (mut summary, context) = watched.summary(now);
-            verdict::conclude(&mut summary, &context);
+            verdict::outline(&mut summary, &context);
             self.let_go.add(&summary);
             false
         });

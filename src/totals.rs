@@ -36,7 +36,8 @@ impl Summary {
     #[must_use]
     pub fn new(analysis: &Analysis) -> Self {
         let mut sum = analysis.let_go.totals;
-        analysis.flows.iter().for_each(|flow| sum.add(&flow));
+        let parts = analysis.flows.count(Summary::default, |part, _, flow| part.add(flow));
+        parts.iter().for_each(|part| sum.include(part));
         sum
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::clocks::{self, TCP_RETRIES2};
 use super::rules;
-use super::verdict::Context;
+use super::verdict::{Context, Words};
 use crate::packet::{Nanos, seconds};
 use crate::phrase::{count, duration};
 use crate::summary::{
@@ -20,15 +20,15 @@ const REGULAR: i64 = 4;
 
 /// For each side: what if it died.
 #[must_use]
-pub fn of(flow: &FlowSummary, context: &Context) -> Both<Exposure> {
-    Both(Side::BOTH.map(|dead| by_other(flow, context, dead.peer())))
+pub fn of(flow: &FlowSummary, context: &Context, words: Words) -> Both<Exposure> {
+    Both(Side::BOTH.map(|dead| by_other(flow, context, dead.peer(), words)))
 }
 
 /// What `watcher` would notice of the other's death: the quickest of what it has.
-fn by_other(flow: &FlowSummary, context: &Context, watcher: Side) -> Exposure {
-    let keepalive = flow.keepalive[watcher].as_ref().map(|k| by_keepalive(k, watcher));
-    let heartbeat = flow.heartbeats.iter().filter_map(|h| by_heartbeat(h, watcher));
-    let data = by_data(flow, context, watcher);
+fn by_other(flow: &FlowSummary, context: &Context, watcher: Side, words: Words) -> Exposure {
+    let keepalive = flow.keepalive[watcher].as_ref().map(|k| by_keepalive(k, watcher, words));
+    let heartbeat = flow.heartbeats.iter().filter_map(|h| by_heartbeat(h, watcher, words));
+    let data = by_data(flow, context, watcher, words);
     let worst = |e: &Exposure| e.worst_case_s.unwrap_or(f64::INFINITY);
     let quickest = keepalive.into_iter().chain(heartbeat).chain(data).min_by(|a, b| worst(a).total_cmp(&worst(b)));
     quickest.unwrap_or(Exposure {
@@ -43,29 +43,33 @@ fn by_other(flow: &FlowSummary, context: &Context, watcher: Side) -> Exposure {
 }
 
 /// Probes after an idle time, and so many intervals until the last went unanswered.
-fn by_keepalive(k: &KeepaliveSummary, watcher: Side) -> Exposure {
+fn by_keepalive(k: &KeepaliveSummary, watcher: Side, words: Words) -> Exposure {
     let (stack, (idle, interval, tries)) = if k.probe_len == 1 { ("Windows", WINDOWS) } else { ("Linux", LINUX) };
-    let unseen =
-        [("idle time", k.idle_s.is_none()), ("interval", k.interval_s.is_none()), ("count", k.count.is_none())];
-    let unseen: Vec<_> = unseen.into_iter().filter(|(_, unseen)| *unseen).map(|(name, _)| name).collect();
-    let (basis, origin) = match unseen.as_slice() {
-        [] => (Ground::Observed, String::new()),
-        names => (Ground::Assumed, format!("; the {} assumed as {stack} has by default", names.join(" and "))),
-    };
+    let known = k.idle_s.is_some() && k.interval_s.is_some() && k.count.is_some();
     let (idle, interval) = (k.idle_s.unwrap_or(idle), k.interval_s.unwrap_or(interval));
     let tries = k.count.unwrap_or(tries);
-    let (who, idle_for, every) = (watcher.name(), duration(idle), duration(interval));
-    let probes = count(tries.into(), "probe");
+    let note = || {
+        let unseen =
+            [("idle time", k.idle_s.is_none()), ("interval", k.interval_s.is_none()), ("count", k.count.is_none())];
+        let unseen: Vec<_> = unseen.into_iter().filter(|(_, unseen)| *unseen).map(|(name, _)| name).collect();
+        let origin = match unseen.as_slice() {
+            [] => String::new(),
+            names => format!("; the {} assumed as {stack} has by default", names.join(" and ")),
+        };
+        let (who, idle_for, every) = (watcher.name(), duration(idle), duration(interval));
+        let probes = count(tries.into(), "probe");
+        format!("The {who} sends {probes} after {idle_for} of silence, one every {every}{origin}.")
+    };
     Exposure {
         noticed_by: NoticedBy::Keepalive,
         worst_case_s: Some(idle + interval * f64::from(tries)),
-        basis,
-        note: Cow::Owned(format!("The {who} sends {probes} after {idle_for} of silence, one every {every}{origin}.")),
+        basis: if known { Ground::Observed } else { Ground::Assumed },
+        note: words.say(note),
     }
 }
 
 /// A beat or a reply that does not come.
-fn by_heartbeat(h: &HeartbeatSummary, watcher: Side) -> Option<Exposure> {
+fn by_heartbeat(h: &HeartbeatSummary, watcher: Side, words: Words) -> Option<Exposure> {
     // A poll that goes unanswered is data in flight; that its sender also minds a missing answer is not known.
     let patience = rules::patience(h, watcher).filter(|_| h.kind == BeatKind::Heartbeat)?;
     let (who, name) = (watcher.name(), h.protocol.unwrap_or("nameless"));
@@ -78,12 +82,12 @@ fn by_heartbeat(h: &HeartbeatSummary, watcher: Side) -> Option<Exposure> {
         noticed_by: NoticedBy::Heartbeat,
         worst_case_s: Some(patience.seconds),
         basis: patience.ground,
-        note: Cow::Owned(format!("The {who} misses a {missed} of the {name} heartbeat ({}){doubt}.", patience.words)),
+        note: words.say(|| format!("The {who} misses a {missed} of the {name} heartbeat ({}){doubt}.", patience.words)),
     })
 }
 
 /// Data that is never acknowledged, if the watcher goes on sending at the pace it kept.
-fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Exposure> {
+fn by_data(flow: &FlowSummary, context: &Context, watcher: Side, words: Words) -> Option<Exposure> {
     let limit = clocks::resend_limit(TCP_RETRIES2);
     let beats = flow.heartbeats.iter().filter(|h| h.from == watcher).filter_map(|h| h.interval).map(|i| i.max);
     let pause = beats.chain(unasked(flow, context, watcher)).min_by(f64::total_cmp)?;
@@ -92,11 +96,13 @@ fn by_data(flow: &FlowSummary, context: &Context, watcher: Side) -> Option<Expos
         noticed_by: NoticedBy::Retransmission,
         worst_case_s: Some(pause + limit),
         basis: Ground::Assumed,
-        note: Cow::Owned(format!(
-            "The {who} sends data at least every {} and resends it for {}; tcp_retries2 assumed as Linux has by default.",
-            duration(pause),
-            duration(limit)
-        )),
+        note: words.say(|| {
+            format!(
+                "The {who} sends data at least every {} and resends it for {}; tcp_retries2 assumed as Linux has by default.",
+                duration(pause),
+                duration(limit)
+            )
+        }),
     })
 }
 
@@ -117,11 +123,15 @@ mod tests {
     use crate::sample;
     use crate::summary::{Interval, Mode};
 
+    fn exposed(flow: &FlowSummary, context: &Context) -> Both<Exposure> {
+        of(flow, context, Words::Said)
+    }
+
     #[test]
     fn a_prober_notices_after_idle_and_all_its_probes() {
         let mut flow = sample::quiet(1);
         flow.keepalive[Side::Client] = Some(sample::probes());
-        let exposure = of(&flow, &Context::default());
+        let exposure = exposed(&flow, &Context::default());
         let if_server_dies = &exposure[Side::Server];
         assert_eq!(if_server_dies.noticed_by, NoticedBy::Keepalive);
         assert_eq!(if_server_dies.worst_case_s, Some(2.0 + 1.0 * 3.0));
@@ -135,20 +145,20 @@ mod tests {
         let mut flow = sample::quiet(1);
         let answered = KeepaliveSummary { idle_s: Some(7200.0), interval_s: None, count: None, ..sample::probes() };
         flow.keepalive[Side::Server] = Some(answered.clone());
-        let exposure = of(&flow, &Context::default());
+        let exposure = exposed(&flow, &Context::default());
         // 7200 + 9 × 75 = 7875 s = 2 h 11 min 15 s.
         assert_eq!(exposure[Side::Client].worst_case_s, Some(7875.0));
         assert_eq!(exposure[Side::Client].basis, Ground::Assumed);
         assert!(exposure[Side::Client].note.contains("the interval and count assumed as Linux has by default"));
         flow.keepalive[Side::Server] = Some(KeepaliveSummary { probe_len: 1, ..answered });
-        assert_eq!(of(&flow, &Context::default())[Side::Client].worst_case_s, Some(7210.0), "Windows");
+        assert_eq!(exposed(&flow, &Context::default())[Side::Client].worst_case_s, Some(7210.0), "Windows");
     }
 
     #[test]
     fn the_quickest_of_several_counts() {
         let mut flow = sample::dead();
         flow.keepalive[Side::Client] = Some(KeepaliveSummary { idle_s: Some(300.0), ..sample::probes() });
-        let exposure = of(&flow, &Context::default());
+        let exposure = exposed(&flow, &Context::default());
         // The client misses PINGRESP after two intervals of 60 s, before 303 s; the server PINGREQ after 1.5 keep alives.
         assert_eq!(
             (exposure[Side::Server].noticed_by, exposure[Side::Server].worst_case_s),
@@ -167,7 +177,7 @@ mod tests {
         let mut context = Context { capture_end: flow.last, ..Context::default() };
         context.longest_payload_gap[Side::Client] = Some(5 * SECOND);
         context.longest_payload_gap[Side::Server] = Some(50 * SECOND);
-        let exposure = of(&flow, &context);
+        let exposure = exposed(&flow, &context);
         assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::Retransmission);
         assert_eq!(exposure[Side::Server].worst_case_s, Some(5.0 + 924.6));
         assert_eq!(exposure[Side::Client].noticed_by, NoticedBy::None, "it may never send again");
@@ -178,9 +188,9 @@ mod tests {
         let flow = sample::quiet(1);
         let mut context = Context { capture_end: flow.last, ..Context::default() };
         context.longest_payload_gap = Both([Some(5 * SECOND), Some(5 * SECOND)]);
-        assert_eq!(of(&flow, &context)[Side::Client].noticed_by, NoticedBy::None, "the server only answers");
+        assert_eq!(exposed(&flow, &context)[Side::Client].noticed_by, NoticedBy::None, "the server only answers");
         context.longest_payload_gap[Side::Client] = Some(50 * SECOND);
-        assert_eq!(of(&flow, &context)[Side::Client].noticed_by, NoticedBy::Retransmission, "it streams");
+        assert_eq!(exposed(&flow, &context)[Side::Client].noticed_by, NoticedBy::Retransmission, "it streams");
     }
 
     #[test]
@@ -190,7 +200,7 @@ mod tests {
         flow.heartbeats[0].mode = Mode::RequestReply;
         flow.heartbeats[0].interval = Some(Interval { median: 1.0, min: 1.0, max: 1.0, mad: 0.0 });
         flow.keepalive = Both::default();
-        let exposure = of(&flow, &Context::default());
+        let exposure = exposed(&flow, &Context::default());
         // The poll itself is data in flight, which its sender resends.
         assert_eq!(exposure[Side::Server].noticed_by, NoticedBy::Retransmission);
         assert_eq!(exposure[Side::Server].worst_case_s, Some(1.0 + 924.6));

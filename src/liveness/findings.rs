@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::limits::{self, Limit};
-use super::verdict::{Context, Sign};
+use super::verdict::{Context, Sign, Words};
 use crate::packet::{Nanos, SECOND, seconds};
 use crate::phrase::{count, duration};
 use crate::summary::{
@@ -128,8 +128,8 @@ impl FailOn {
 
 /// The findings of a flow whose exposure is known, in the order of [`CODES`].
 #[must_use]
-pub fn of(flow: &FlowSummary, context: &Context) -> Vec<Finding> {
-    let mut found = Found(Vec::new());
+pub fn of(flow: &FlowSummary, context: &Context, words: Words) -> Vec<Finding> {
+    let mut found = Found { all: Vec::new(), words };
     unwatched(flow, &mut found);
     slow(flow, &mut found);
     half_open(flow, &mut found);
@@ -145,26 +145,32 @@ pub fn of(flow: &FlowSummary, context: &Context) -> Vec<Finding> {
     }
     stalled(flow, &mut found);
     if context.duplicates > 0 {
-        let copies = count(context.duplicates, "segment");
-        let message = format!("The capture holds {copies} of this flow more than once; the copies were left out.");
-        found.add(CAPTURE_HAS_DUPLICATES, Severity::Info, message);
+        found.add(CAPTURE_HAS_DUPLICATES, Severity::Info, || {
+            let copies = count(context.duplicates, "segment");
+            format!("The capture holds {copies} of this flow more than once; the copies were left out.")
+        });
     }
     if context.missing_bytes > 0 {
-        let missing = count(context.missing_bytes, "byte");
-        let message =
-            format!("{missing} were acknowledged that the capture does not hold: a silence may be the capture's.");
-        found.add(CAPTURE_HAS_GAPS, Severity::Info, message);
+        found.add(CAPTURE_HAS_GAPS, Severity::Info, || {
+            let missing = count(context.missing_bytes, "byte");
+            format!("{missing} were acknowledged that the capture does not hold: a silence may be the capture's.")
+        });
     }
-    found.0
+    found.all
 }
 
-struct Found(Vec<Finding>);
+struct Found {
+    all: Vec<Finding>,
+    words: Words,
+}
 
 impl Found {
-    fn add(&mut self, code: &'static str, severity: Severity, message: impl Into<Cow<'static, str>>) {
+    fn add<M: Into<Cow<'static, str>>>(&mut self, code: &'static str, severity: Severity, message: impl FnOnce() -> M) {
         // Most flows have one finding or none, and there may be a million of them.
-        self.0.reserve_exact(1);
-        self.0.push(Finding { code, severity, message: message.into() });
+        if self.all.is_empty() {
+            self.all = Vec::with_capacity(1);
+        }
+        self.all.push(Finding { code, severity, message: self.words.say(message) });
     }
 }
 
@@ -184,22 +190,23 @@ fn unwatched(flow: &FlowSummary, found: &mut Found) {
     let blind = |side: Side| flow.exposure[side].noticed_by == NoticedBy::None;
     match (blind(Side::Client), blind(Side::Server)) {
         (true, true) => {
-            let message = format!(
-                "Idle for up to {}, and neither side would learn of the other's death: turn on keepalive (SO_KEEPALIVE with \
-                 TCP_KEEPIDLE, say, 60 s) or heartbeats that expect replies.",
-                duration(seconds(idle))
-            );
-            found.add(NO_LIVENESS, Severity::Warning, message);
+            found.add(NO_LIVENESS, Severity::Warning, || {
+                format!(
+                    "Idle for up to {}, and neither side would learn of the other's death: turn on keepalive (SO_KEEPALIVE \
+                     with TCP_KEEPIDLE, say, 60 s) or heartbeats that expect replies.",
+                    duration(seconds(idle))
+                )
+            });
         }
         (true, false) => found.add(
             ONE_SIDED_LIVENESS,
             Severity::Warning,
-            "If the client died, the server would never know: turn on keepalive or heartbeats on the server too.",
+            || "If the client died, the server would never know: turn on keepalive or heartbeats on the server too.",
         ),
         (false, true) => found.add(
             ONE_SIDED_LIVENESS,
             Severity::Warning,
-            "If the server died, the client would never know: turn on keepalive or heartbeats on the client too.",
+            || "If the server died, the client would never know: turn on keepalive or heartbeats on the client too.",
         ),
         (false, false) => {}
     }
@@ -221,9 +228,9 @@ fn slow(flow: &FlowSummary, found: &mut Found) {
             Mechanism::HeartbeatTimeout => "shorten the heartbeat's interval or its patience",
             _ => "turn on keepalive or heartbeats",
         };
-        let message =
-            format!("The {} was dead for {} before anybody noticed: {remedy}.", death.dead.name(), duration(took));
-        found.add(SLOW_DETECTION, Severity::Warning, message);
+        found.add(SLOW_DETECTION, Severity::Warning, || {
+            format!("The {} was dead for {} before anybody noticed: {remedy}.", death.dead.name(), duration(took))
+        });
     }
     if flow.end != End::Open || !flow.deaths.is_empty() {
         return;
@@ -234,10 +241,10 @@ fn slow(flow: &FlowSummary, found: &mut Found) {
         // The idle time alone is slow enough, whatever was assumed for the rest.
         let certain = exposure.basis != Ground::Assumed || keepalive.and_then(|k| k.idle_s).is_some_and(|s| s > SLOW);
         if let Some(worst) = exposure.worst_case_s.filter(|&s| s > SLOW && certain) {
-            let (dead, other, took) = (side.name(), side.peer().name(), duration(worst));
-            let message =
-                format!("If the {dead} died, the {other} would take up to {took} to notice: shorten its timers.");
-            found.add(SLOW_DETECTION, Severity::Warning, message);
+            found.add(SLOW_DETECTION, Severity::Warning, || {
+                let (dead, other, took) = (side.name(), side.peer().name(), duration(worst));
+                format!("If the {dead} died, the {other} would take up to {took} to notice: shorten its timers.")
+            });
         }
     }
 }
@@ -248,15 +255,18 @@ fn half_open(flow: &FlowSummary, found: &mut Found) {
         let (dead, other) = (death.dead.name(), death.dead.peer().name());
         match (death.mechanism, death.detected_at) {
             (Mechanism::Undetected, _) => {
-                let message = format!("The {dead} is gone and the {other} still holds the connection: close it there.");
-                found.add(HALF_OPEN, Severity::Error, message);
+                found.add(HALF_OPEN, Severity::Error, || {
+                    format!("The {dead} is gone and the {other} still holds the connection: close it there.")
+                });
             }
             (Mechanism::KeepaliveReset | Mechanism::ResetOnData, Some(at)) => {
-                let held = duration(seconds(at.since(death.last_heard.unwrap_or(flow.first))));
-                let message = format!(
-                    "The {other} held the connection for up to {held} after the {dead}, or a box on the way, had forgotten it."
-                );
-                found.add(HALF_OPEN, Severity::Info, message);
+                found.add(HALF_OPEN, Severity::Info, || {
+                    let held = duration(seconds(at.since(death.last_heard.unwrap_or(flow.first))));
+                    format!(
+                        "The {other} held the connection for up to {held} after the {dead}, or a box on the way, had \
+                         forgotten it."
+                    )
+                });
             }
             _ => {}
         }
@@ -270,11 +280,12 @@ fn suppressed(flow: &FlowSummary, found: &mut Found) {
     for death in flow.deaths.iter().filter(silent) {
         let Some(by) = death.detected_by.filter(|&by| flow.keepalive[by].is_some()) else { continue };
         let (by, dead) = (by.name(), death.dead.name());
-        let message = format!(
-            "The {by}'s keepalive was on, but a kernel with data in flight sends no probes: only the retransmission limit \
-             tells it that the {dead} is dead. Set TCP_USER_TIMEOUT."
-        );
-        found.add(KEEPALIVE_SUPPRESSED, Severity::Warning, message);
+        found.add(KEEPALIVE_SUPPRESSED, Severity::Warning, || {
+            format!(
+                "The {by}'s keepalive was on, but a kernel with data in flight sends no probes: only the retransmission \
+                 limit tells it that the {dead} is dead. Set TCP_USER_TIMEOUT."
+            )
+        });
     }
 }
 
@@ -285,13 +296,14 @@ fn eaten(flow: &FlowSummary, context: &Context, found: &mut Found) {
         let alive = context.last_sent[side.peer()].is_some_and(|last| last > k.last);
         let took_for_dead = flow.deaths.iter().any(|d| d.detected_by == Some(side));
         if k.answered == 0 && k.probes >= UNANSWERED_PROBES && alive && !took_for_dead {
-            let (who, other) = (side.name(), side.peer().name());
-            let message = format!(
-                "None of the {who}'s {} was answered, though the {other} sent later: its stack or a box on the way drops \
-                 probes, and keepalive would end a healthy connection.",
-                count(k.probes, "probe")
-            );
-            found.add(PROBES_UNANSWERED_DATA_ANSWERED, Severity::Warning, message);
+            found.add(PROBES_UNANSWERED_DATA_ANSWERED, Severity::Warning, || {
+                let (who, other) = (side.name(), side.peer().name());
+                format!(
+                    "None of the {who}'s {} was answered, though the {other} sent later: its stack or a box on the way \
+                     drops probes, and keepalive would end a healthy connection.",
+                    count(k.probes, "probe")
+                )
+            });
         }
     }
 }
@@ -318,17 +330,18 @@ fn idle_risk(flow: &FlowSummary, found: &mut Found) {
     let probed = flow.keepalive.0.iter().any(Option::is_some);
     let payload =
         if probed && flow.longest_payload_silence >= WORTH_TELLING { flow.longest_payload_silence } else { 0 };
-    let broken: Vec<_> = limits::broken_by(flow.longest_silence, payload).collect();
-    if broken.is_empty() {
+    let mut broken = limits::broken_by(flow.longest_silence, payload).peekable();
+    if broken.peek().is_none() {
         return;
     }
-    let silence = if flow.longest_silence > payload {
-        format!("no packet for {}", duration(seconds(flow.longest_silence)))
-    } else {
-        format!("nothing but probes for {}", duration(seconds(payload)))
-    };
-    let message = format!("With {silence}, this flow would break behind {}.", boxes(&broken));
-    found.add(IDLE_TIMEOUT_RISK, Severity::Info, message);
+    found.add(IDLE_TIMEOUT_RISK, Severity::Info, || {
+        let silence = if flow.longest_silence > payload {
+            format!("no packet for {}", duration(seconds(flow.longest_silence)))
+        } else {
+            format!("nothing but probes for {}", duration(seconds(payload)))
+        };
+        format!("With {silence}, this flow would break behind {}.", boxes(&broken.collect::<Vec<_>>()))
+    });
 }
 
 /// A flow that broke in a silence that fits a known box.
@@ -340,23 +353,22 @@ fn idle_hit(flow: &FlowSummary, context: &Context, found: &mut Found) {
     if fits.is_empty() || (broke.sign == Sign::Silence && !replaced) {
         return;
     }
-    let gap = if broke.silence < broke.payload_silence {
-        format!("{} without payload", duration(seconds(broke.payload_silence)))
-    } else {
-        format!("{} of silence", duration(seconds(broke.silence)))
+    let gap = || {
+        if broke.silence < broke.payload_silence {
+            format!("{} without payload", duration(seconds(broke.payload_silence)))
+        } else {
+            format!("{} of silence", duration(seconds(broke.silence)))
+        }
     };
-    let (severity, message) = match broke.sign {
+    match broke.sign {
         // A close in good order harms nobody who expects it.
-        Sign::Fin => (
-            Severity::Info,
-            format!("The {} closed the flow after {gap}, as these do: {}.", broke.by.name(), boxes(&fits)),
-        ),
-        Sign::Reset | Sign::ResetOnSegment | Sign::Silence => (
-            Severity::Warning,
-            format!("The flow broke after {gap}, as behind {}: send something more often.", boxes(&fits)),
-        ),
-    };
-    found.add(IDLE_TIMEOUT_HIT, severity, message);
+        Sign::Fin => found.add(IDLE_TIMEOUT_HIT, Severity::Info, || {
+            format!("The {} closed the flow after {}, as these do: {}.", broke.by.name(), gap(), boxes(&fits))
+        }),
+        Sign::Reset | Sign::ResetOnSegment | Sign::Silence => found.add(IDLE_TIMEOUT_HIT, Severity::Warning, || {
+            format!("The flow broke after {}, as behind {}: send something more often.", gap(), boxes(&fits))
+        }),
+    }
 }
 
 /// A sender that was silent for longer than its handshake announced.
@@ -367,28 +379,30 @@ fn late(h: &HeartbeatSummary, context: &Context, found: &mut Found) {
     };
     let silent = seconds(silent);
     if silent > announced * ANNOUNCED_SHARE + ANNOUNCED_SLACK {
-        let message = format!(
-            "The {} announced to send at least every {} ({}), and was silent for {}.",
-            h.from.name(),
-            duration(announced),
-            h.protocol.unwrap_or("heartbeat"),
-            duration(silent)
-        );
-        found.add(DECLARED_DIFFERS_FROM_OBSERVED, Severity::Warning, message);
+        found.add(DECLARED_DIFFERS_FROM_OBSERVED, Severity::Warning, || {
+            format!(
+                "The {} announced to send at least every {} ({}), and was silent for {}.",
+                h.from.name(),
+                duration(announced),
+                h.protocol.unwrap_or("heartbeat"),
+                duration(silent)
+            )
+        });
     }
 }
 
 /// Beats that did not come, more than now and then.
 fn irregular(h: &HeartbeatSummary, found: &mut Found) {
     if h.missed > 1 && h.missed as f64 > MISSED_SHARE * h.count as f64 {
-        let message = format!(
-            "The {}'s {} heartbeat failed to come {}, and came {}.",
-            h.from.name(),
-            h.protocol.unwrap_or("nameless"),
-            count(h.missed, "time"),
-            count(h.count, "time")
-        );
-        found.add(HEARTBEAT_IRREGULAR, Severity::Warning, message);
+        found.add(HEARTBEAT_IRREGULAR, Severity::Warning, || {
+            format!(
+                "The {}'s {} heartbeat failed to come {}, and came {}.",
+                h.from.name(),
+                h.protocol.unwrap_or("nameless"),
+                count(h.missed, "time"),
+                count(h.count, "time")
+            )
+        });
     }
 }
 
@@ -398,12 +412,13 @@ fn stalled(flow: &FlowSummary, found: &mut Found) {
         let probes = flow.zero_window_probes[side];
         let died = flow.deaths.iter().any(|d| d.dead == side.peer());
         if probes >= STALLED_PROBES && !died {
-            let (sender, reader) = (side.name(), side.peer().name());
-            let message = format!(
-                "The {reader} lives but does not read: its window was closed, and the {sender} probed it {}.",
-                count(probes, "time")
-            );
-            found.add(PEER_STALLED, Severity::Warning, message);
+            found.add(PEER_STALLED, Severity::Warning, || {
+                let (sender, reader) = (side.name(), side.peer().name());
+                format!(
+                    "The {reader} lives but does not read: its window was closed, and the {sender} probed it {}.",
+                    count(probes, "time")
+                )
+            });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From what was seen on a flow to what it means: the last step of the analysis, pure functions of the summary.
 
+use std::borrow::Cow;
+
 use super::{clocks, cost, exposure, findings};
 use crate::packet::{Nanos, Time};
 use crate::summary::{Both, FlowSummary, Side};
@@ -66,6 +68,25 @@ pub enum Sign {
     Silence,
 }
 
+/// Whether verdicts are put into words. A report counts a million flows by codes and figures, and shows a few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// They are.
+    Said,
+    /// Notes and messages stay empty.
+    Unsaid,
+}
+
+impl Words {
+    /// A sentence, made only where it is wanted.
+    pub fn say<S: Into<Cow<'static, str>>>(self, sentence: impl FnOnce() -> S) -> Cow<'static, str> {
+        match self {
+            Words::Said => sentence().into(),
+            Words::Unsaid => Cow::Borrowed(""),
+        }
+    }
+}
+
 /// Fills in what follows from the rest of the summary: the stacks, the clocks of the deaths, exposure, cost and findings.
 pub fn conclude(flow: &mut FlowSummary, context: &Context) {
     for keepalive in flow.keepalive.0.iter_mut().flatten() {
@@ -75,7 +96,13 @@ pub fn conclude(flow: &mut FlowSummary, context: &Context) {
     for (death, clock) in flow.deaths.iter_mut().zip(clocks) {
         death.clock = clock;
     }
-    flow.exposure = exposure::of(flow, context);
+    flow.exposure = exposure::of(flow, context, Words::Said);
     flow.cost = cost::of(flow, context);
-    flow.findings = findings::of(flow, context);
+    flow.findings = findings::of(flow, context, Words::Said);
+}
+
+/// Fills in what flows are counted by: how each side's death would be noticed, and the codes of the findings.
+pub fn outline(flow: &mut FlowSummary, context: &Context) {
+    flow.exposure = exposure::of(flow, context, Words::Unsaid);
+    flow.findings = findings::of(flow, context, Words::Unsaid);
 }

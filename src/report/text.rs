@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::CaptureInfo;
 use super::model::Summary;
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Flows, Place};
 use crate::liveness::findings;
 use crate::packet::{Nanos, Time, seconds};
 use crate::phrase::{count, duration, printable};
@@ -43,9 +43,10 @@ const REMEDY: &str =
 pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> io::Result<()> {
     let limit = |n: usize| if options.all { usize::MAX } else { n };
     let groups = Groups::new(analysis, limit);
+    let flows = &analysis.flows;
     let start = analysis.first_packet.unwrap_or_default();
     let end = analysis.last_packet.unwrap_or(start);
-    let mut text = Text { out, options: *options, start, end };
+    let mut text = Text { out, options: *options, flows, start, end };
     text.headline(&groups)?;
     text.capture(analysis, &groups.sum, info)?;
     for (group, name) in [(&groups.dead, "with a dead peer"), (&groups.warned, "with a warning")] {
@@ -84,12 +85,12 @@ struct Groups {
     noticed: Noticed,
 }
 
-/// Flows of one kind, in order of first packet: the first ones to show, the others counted.
+/// Flows of one kind: the first ones are shown, in order of first packet, and all are counted.
 struct Group {
     limit: usize,
-    shown: Vec<FlowSummary>,
+    shown: Vec<Place>,
     count: u64,
-    /// Warnings on flows that are not shown, by code.
+    /// Warnings on them by code, where not all are shown.
     codes: BTreeMap<&'static str, u64>,
 }
 
@@ -110,16 +111,31 @@ impl Group {
         Group { limit, shown: Vec::new(), count: 0, codes: BTreeMap::new() }
     }
 
-    fn add(&mut self, flow: FlowSummary) {
+    fn add(&mut self, place: Place, flow: &FlowSummary) {
         self.count += 1;
         if self.shown.len() < self.limit {
-            self.shown.push(flow);
-        } else {
-            for finding in flow.findings.iter().filter(|f| f.severity >= Severity::Warning) {
-                *self.codes.entry(finding.code).or_default() += 1;
-            }
+            self.shown.push(place);
+        }
+        if self.limit < usize::MAX {
+            warnings(flow).for_each(|code| *self.codes.entry(code).or_default() += 1);
         }
     }
+
+    /// Adds those that another thread counted.
+    fn include(&mut self, other: Group) {
+        self.count += other.count;
+        self.shown.extend(other.shown);
+        self.shown.sort_unstable();
+        self.shown.truncate(self.limit);
+        for (code, n) in other.codes {
+            *self.codes.entry(code).or_default() += n;
+        }
+    }
+}
+
+/// The codes of a flow's warnings.
+fn warnings(flow: &FlowSummary) -> impl Iterator<Item = &'static str> + '_ {
+    flow.findings.iter().filter(|f| f.severity >= Severity::Warning).map(|f| f.code)
 }
 
 impl Noticed {
@@ -131,12 +147,25 @@ impl Noticed {
             self.times += 1;
         }
     }
+
+    fn include(&mut self, other: Noticed) {
+        let Noticed { times, least, most, open, refused } = other;
+        self.least = match (self.times, times) {
+            (_, 0) => self.least,
+            (0, _) => least,
+            _ => self.least.min(least),
+        };
+        self.most = self.most.max(most);
+        self.times += times;
+        self.open += open;
+        self.refused += refused;
+    }
 }
 
 impl Groups {
-    fn new(analysis: &Analysis, limit: impl Fn(usize) -> usize) -> Self {
-        let mut groups = Groups {
-            sum: analysis.let_go.totals,
+    fn new(analysis: &Analysis, limit: impl Fn(usize) -> usize + Sync) -> Self {
+        let none = || Groups {
+            sum: Summary::default(),
             dead: Group::new(limit(DEAD_SHOWN)),
             warned: Group::new(limit(WARNED_SHOWN)),
             blind: Group::new(limit(BLIND_SHOWN)),
@@ -144,24 +173,39 @@ impl Groups {
             plain: Group::new(limit(0)),
             noticed: Noticed::default(),
         };
-        for flow in analysis.flows.iter() {
-            groups.sum.add(&flow);
-            flow.deaths.iter().for_each(|death| groups.noticed.add(death));
-            let group = if !flow.deaths.is_empty() {
-                groups.noticed.refused += u64::from(flow.deaths.iter().all(|d| is_refusal(d.mechanism)));
-                &mut groups.dead
-            } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning && !findings::is_blindness(f)) {
-                &mut groups.warned
-            } else if findings::unprotected(&flow) {
-                &mut groups.blind
-            } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
-                &mut groups.healthy
-            } else {
-                &mut groups.plain
-            };
-            group.add(flow);
-        }
+        let mut groups = Groups { sum: analysis.let_go.totals, ..none() };
+        analysis.flows.count(none, Groups::add).into_iter().for_each(|part| groups.include(part));
         groups
+    }
+
+    fn add(&mut self, place: Place, flow: &FlowSummary) {
+        self.sum.add(flow);
+        flow.deaths.iter().for_each(|death| self.noticed.add(death));
+        let group = if !flow.deaths.is_empty() {
+            self.noticed.refused += u64::from(flow.deaths.iter().all(|d| is_refusal(d.mechanism)));
+            &mut self.dead
+        } else if flow.findings.iter().any(|f| f.severity >= Severity::Warning && !findings::is_blindness(f)) {
+            &mut self.warned
+        } else if findings::unprotected(flow) {
+            &mut self.blind
+        } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
+            &mut self.healthy
+        } else {
+            &mut self.plain
+        };
+        group.add(place, flow);
+    }
+
+    /// Adds what another thread counted.
+    fn include(&mut self, other: Groups) {
+        let Groups { sum, dead, warned, blind, healthy, plain, noticed } = other;
+        self.sum.include(&sum);
+        self.dead.include(dead);
+        self.warned.include(warned);
+        self.blind.include(blind);
+        self.healthy.include(healthy);
+        self.plain.include(plain);
+        self.noticed.include(noticed);
     }
 }
 
@@ -176,6 +220,7 @@ enum Tone {
 struct Text<'w, W> {
     out: &'w mut W,
     options: TextOptions,
+    flows: &'w Flows,
     /// Relative times count from here, as Wireshark's do.
     start: Time,
     end: Time,
@@ -198,7 +243,8 @@ impl<W: Write> Text<'_, W> {
                 let tone = if but.is_empty() { Tone::Good } else { Tone::Doubtful };
                 (tone, format!("No dead peer on {all}{but}."))
             }
-            [flow] => {
+            [place] => {
+                let flow = &self.flows.tell(*place);
                 let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
                 let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
                 (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), ends(flow))))
@@ -273,14 +319,14 @@ impl<W: Write> Text<'_, W> {
     }
 
     fn blocks(&mut self, group: &Group) -> io::Result<()> {
-        group.shown.iter().try_for_each(|flow| self.block(flow))
+        group.shown.iter().try_for_each(|place| self.block(&self.flows.tell(*place)))
     }
 
     fn lines(&mut self, group: &Group) -> io::Result<()> {
         if group.count > 0 {
             writeln!(self.out)?;
         }
-        group.shown.iter().try_for_each(|flow| self.line(flow))
+        group.shown.iter().try_for_each(|place| self.line(&self.flows.tell(*place)))
     }
 
     /// What of a group was not shown, by finding.
@@ -289,7 +335,12 @@ impl<W: Write> Text<'_, W> {
         if hidden == 0 {
             return Ok(());
         }
-        let codes: Vec<String> = group.codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
+        let mut codes = group.codes.clone();
+        for place in &group.shown {
+            warnings(&self.flows.tell(*place)).for_each(|code| *codes.entry(code).or_default() -= 1);
+        }
+        let codes = codes.iter().filter(|(_, n)| **n > 0).map(|(code, n)| format!("{code} {n}"));
+        let codes: Vec<String> = codes.collect();
         let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
         writeln!(self.out, "… and {hidden} more {what}{codes}")
     }

@@ -10,7 +10,7 @@ use crate::packet::Time;
 use crate::summary::{BeatKind, Both, Side};
 
 /// What one protocol's frames look like and what they say.
-pub trait Frames: Default + Send + 'static {
+pub trait Frames: Default + Send + Sync + 'static {
     /// The ports on which one fitting frame names the protocol.
     const PORTS: &'static [u16];
     /// The weight of fitting frames that names it on any other port.

@@ -130,7 +130,7 @@ pub enum Sign {
 }
 
 /// Follows one connection's two streams.
-pub trait Parser: Send {
+pub trait Parser: Send + Sync {
     /// The next bytes of `from`'s stream, in order, cut anywhere, and when they were captured.
     fn data(&mut self, from: Side, time: Time, bytes: &[u8], signs: &mut Vec<Sign>);
     /// `len` bytes of `from`'s stream were not captured; find the place again or stay silent until sure.
