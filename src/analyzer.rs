@@ -140,7 +140,7 @@ impl Analyzer {
                     *hash = table::hash(&src, &dst);
                 }
             }
-            self.flows.fetch(&hashes[..batch.len()]);
+            self.flows.table.prefetch(&hashes[..batch.len()]);
             for ((frame, plain), hash) in batch.iter().zip(plain).zip(hashes) {
                 if plain.is_none() || !self.options.has(hash) {
                     others(frame);
@@ -310,17 +310,6 @@ impl Flows {
         let due = std::mem::take(&mut self.due).into_iter();
         let renumbered = due.map(|Reverse((time, number))| Reverse((time, moved[number] as usize)));
         self.due = renumbered.filter(|Reverse((_, number))| *number != GONE as usize).collect();
-    }
-
-    /// Brings the flows of these hashes from memory. The loads do not depend on each other, so the processor has many of
-    /// them under way at a time; one by one each would be waited for.
-    fn fetch(&self, hashes: &[u32]) {
-        let mut glances = [0; BATCH];
-        for (glance, hash) in glances.iter_mut().zip(hashes) {
-            *glance = self.table.glance(*hash);
-        }
-        let touched = glances.iter().zip(hashes).fold(0, |sum, (glance, hash)| sum ^ self.table.touch(*hash, *glance));
-        std::hint::black_box(touched);
     }
 
     /// Takes a segment; false if it is a copy of one taken before.

@@ -79,8 +79,8 @@ impl Keyed for Watched {
     }
 
     #[inline]
-    fn touch(&self) -> u64 {
-        self.conn.touch() ^ self.live.touch() ^ u64::from(self.bare_segment)
+    fn prefetch_parts(&self) {
+        self.live.prefetch();
     }
 }
 

@@ -218,15 +218,6 @@ impl Connection {
         }
     }
 
-    /// Reads a little of each cache line that a segment will need; the figure means nothing.
-    #[inline]
-    #[must_use]
-    pub fn touch(&self) -> u64 {
-        let ends = self.ends.addresses[0][0] ^ u32::from(self.ends.ports[1]);
-        let half = |h: &Half| u64::from(h.nxt) ^ h.bytes ^ h.last.0 as u64 ^ h.flight.0 as u64;
-        u64::from(ends) ^ half(&self.half.0[0]) ^ half(&self.half.0[1]) ^ self.recent.touch() ^ self.first.0 as u64
-    }
-
     /// The side that sent `s`.
     #[inline]
     #[must_use]

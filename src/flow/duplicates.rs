@@ -24,13 +24,6 @@ fn ticks(time: Time) -> u32 {
 }
 
 impl Recent {
-    /// Reads a little, so that it comes from memory; the figure means nothing.
-    #[inline]
-    #[must_use]
-    pub fn touch(&self) -> u64 {
-        u64::from(self.seen[0].0)
-    }
-
     /// Whether this segment is a copy of one of the last; if not, it is remembered.
     ///
     /// Segments with an identity (an IPv4 identification, or timestamps on bytes that take sequence space) are copies

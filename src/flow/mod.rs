@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod duplicates;
+pub mod prefetch;
 pub mod reassembly;
 pub mod sequence;
 pub mod table;

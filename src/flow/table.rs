@@ -1,5 +1,6 @@
 //! Finding the flow of a segment: an open-addressing index over flows, which move only when some are dropped.
 
+use super::prefetch::prefetch;
 use crate::packet::Endpoint;
 
 /// What is stored for a flow; only its ends are asked for.
@@ -7,8 +8,8 @@ pub trait Keyed {
     /// The two ends, in any order.
     fn ends(&self) -> (Endpoint, Endpoint);
 
-    /// Reads a little of each part that a segment will need, so that it comes from memory; the figure means nothing.
-    fn touch(&self) -> u64;
+    /// Asks for what a segment will need besides the flow itself.
+    fn prefetch_parts(&self);
 }
 
 /// Flows a chunk holds. Chunks are not moved, so growing costs no copy of a million flows.
@@ -87,21 +88,33 @@ impl<F: Keyed> Table<F> {
         }
     }
 
-    /// The index's first slot for a hash. Asked for many hashes in a row, their cache misses overlap.
-    #[inline]
-    #[must_use]
-    pub fn glance(&self, hash: u32) -> u64 {
-        self.slots[hash as usize & (self.slots.len() - 1)]
+    /// Asks for the flows of these hashes. Each step asks for what the next one reads, so that nothing is waited for alone.
+    pub fn prefetch(&self, hashes: &[u32]) {
+        for &hash in hashes {
+            prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
+        }
+        for flow in hashes.iter().filter_map(|hash| self.likely(*hash)) {
+            prefetch(flow);
+        }
+        for flow in hashes.iter().filter_map(|hash| self.likely(*hash)) {
+            flow.prefetch_parts();
+        }
     }
 
-    /// Touches the flow that [`Table::glance`] saw, if its hash is the one sought.
+    /// The flow found under this hash, which is all but surely the one sought.
     #[inline]
-    #[must_use]
-    pub fn touch(&self, hash: u32, glance: u64) -> u64 {
-        if glance != EMPTY && (glance >> 32) as u32 == hash {
-            self.get((glance as u32 - 1) as usize).touch()
-        } else {
-            0
+    fn likely(&self, hash: u32) -> Option<&F> {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == EMPTY {
+                return None;
+            }
+            if (slot >> 32) as u32 == hash {
+                return Some(self.get((slot as u32 - 1) as usize));
+            }
+            at = (at + 1) & mask;
         }
     }
 
@@ -194,9 +207,7 @@ mod tests {
         fn ends(&self) -> (Endpoint, Endpoint) {
             (self.0, self.1)
         }
-        fn touch(&self) -> u64 {
-            self.2.into()
-        }
+        fn prefetch_parts(&self) {}
     }
 
     fn end(i: u32) -> Endpoint {

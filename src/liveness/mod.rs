@@ -15,6 +15,7 @@ pub mod window;
 
 use crate::event::{Event, EventKind};
 use crate::flow::connection::{Connection, Known, Shape};
+use crate::flow::prefetch::prefetch;
 use crate::flow::sequence::before;
 use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
 use crate::summary::{Basis, Both, Death, Mechanism, Side};
@@ -208,11 +209,12 @@ impl Liveness {
         self.rare.as_mut().map_or(&mut [], |r| &mut r.deaths)
     }
 
-    /// Reads a little of the probes, which nearly every segment of a flow with keepalive needs; the figure means nothing.
+    /// Asks for the probes, which nearly every segment of a flow with keepalive needs.
     #[inline]
-    #[must_use]
-    pub fn touch(&self) -> u64 {
-        self.probes.0.iter().flatten().fold(0, |sum, p| sum ^ u64::from(p.sent) ^ p.last.0 as u64)
+    pub fn prefetch(&self) {
+        for probes in self.probes.0.iter().flatten() {
+            prefetch(&**probes);
+        }
     }
 
     /// The latest stretch of resends by `side`.
