@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use crate::analysis::{self, Analysis, LetGo};
 use crate::clock::Clock;
-use crate::decode::{Decoder, Plain};
+use crate::decode::{self, Decoder};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::Connection;
 use crate::flow::table::{self, GONE, Table};
@@ -14,7 +14,7 @@ use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
-use crate::summary::{End, FlowSummary};
+use crate::summary::{End, FlowSummary, Side};
 use crate::watch::{Reopening, Watched};
 
 /// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
@@ -43,6 +43,12 @@ impl Options {
     #[inline]
     fn has(&self, hash: u32) -> bool {
         self.share.is_none_or(|share| share.has(hash))
+    }
+
+    /// Whether flows between these ends are wanted.
+    #[inline]
+    fn wants(&self, a: &Endpoint, b: &Endpoint) -> bool {
+        self.filter.as_ref().is_none_or(|keep| keep(a, b))
     }
 }
 
@@ -131,26 +137,33 @@ impl Analyzer {
     /// but the plain ones of its own.
     pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut dyn FnMut(&Frame<'_>), sink: &mut Sink<'_>) {
         for batch in frames.chunks(BATCH) {
-            let mut plain = [None; BATCH];
+            let mut plain = [const { None }; BATCH];
             let mut hashes = [0; BATCH];
             for ((frame, plain), hash) in batch.iter().zip(&mut plain).zip(&mut hashes) {
-                *plain = Plain::of(frame);
-                if let Some(plain) = plain {
-                    let (src, dst) = plain.ends();
-                    *hash = table::hash(&src, &dst);
+                *plain = decode::plain(frame);
+                if let Some(segment) = plain {
+                    *hash = table::hash(&segment.src, &segment.dst);
                 }
             }
             self.flows.table.prefetch(&hashes[..batch.len()]);
-            for ((frame, plain), hash) in batch.iter().zip(plain).zip(hashes) {
-                if plain.is_none() || !self.options.has(hash) {
+            for ((frame, plain), hash) in batch.iter().zip(&plain).zip(hashes) {
+                let mine = plain.is_some() && self.options.has(hash);
+                if !mine {
                     others(frame);
                 }
-                self.frame(frame, plain, hash, sink);
+                self.time(frame, sink);
+                match plain {
+                    Some(segment) if mine => self.segment(hash, segment, sink),
+                    Some(_) => self.analysis.tcp_segments += 1,
+                    None => self.patient(frame, sink),
+                }
             }
         }
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, plain: Option<Plain<'_>>, hash: u32, sink: &mut Sink<'_>) {
+    /// Time moves on to a frame.
+    #[inline]
+    fn time(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
         let a = &mut self.analysis;
         a.packets += 1;
         a.bytes += u64::from(frame.wire_len);
@@ -158,31 +171,40 @@ impl Analyzer {
         self.clock.shows(frame.time);
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
-        let mine = |hash: u32| self.options.has(hash);
-        if plain.is_some() && !mine(hash) {
-            a.tcp_segments += 1;
-            return;
+    }
+
+    #[inline]
+    fn segment(&mut self, hash: u32, segment: &Segment<'_>, sink: &mut Sink<'_>) {
+        self.analysis.tcp_segments += 1;
+        let wanted = self.options.wants(&segment.src, &segment.dst);
+        if wanted && !self.flows.segment(hash, segment, sink) {
+            self.analysis.skipped.duplicates += 1;
         }
-        let known = plain.is_some().then_some(hash);
-        let wanted = |a: &Endpoint, b: &Endpoint| self.options.filter.as_ref().is_none_or(|keep| keep(a, b));
-        match &self.decoder.complete(frame, plain) {
+    }
+
+    /// Takes a frame that is not plain, which may belong to any share.
+    fn patient(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
+        let Analyzer { decoder, analysis, flows, options, .. } = self;
+        let skipped = &mut analysis.skipped;
+        match &decoder.patient(frame) {
             Decoded::Segment(segment) => {
-                a.tcp_segments += 1;
-                let hash = known.unwrap_or_else(|| table::hash(&segment.src, &segment.dst));
-                if mine(hash) && wanted(&segment.src, &segment.dst) && !self.flows.segment(hash, segment, sink) {
-                    a.skipped.duplicates += 1;
+                analysis.tcp_segments += 1;
+                let hash = table::hash(&segment.src, &segment.dst);
+                let wanted = options.has(hash) && options.wants(&segment.src, &segment.dst);
+                if wanted && !flows.segment(hash, segment, sink) {
+                    skipped.duplicates += 1;
                 }
             }
             Decoded::Icmp(error) => {
-                a.skipped.not_tcp += 1;
-                if wanted(&error.src, &error.dst) {
-                    self.flows.icmp(error);
+                skipped.not_tcp += 1;
+                if options.wants(&error.src, &error.dst) {
+                    flows.icmp(error);
                 }
             }
-            Decoded::Skipped(Skip::NotTcp) => a.skipped.not_tcp += 1,
-            Decoded::Skipped(Skip::Malformed) => a.skipped.malformed += 1,
-            Decoded::Skipped(Skip::Truncated) => a.skipped.truncated += 1,
-            Decoded::Skipped(Skip::Fragment) => a.skipped.fragments += 1,
+            Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
+            Decoded::Skipped(Skip::Malformed) => skipped.malformed += 1,
+            Decoded::Skipped(Skip::Truncated) => skipped.truncated += 1,
+            Decoded::Skipped(Skip::Fragment) => skipped.fragments += 1,
         }
     }
 
@@ -317,25 +339,27 @@ impl Flows {
         if self.crowded {
             self.let_go(s.time, sink);
         }
-        let Some(known) = self.table.find(hash, &s.src, &s.dst) else {
+        let Some((known, from)) = self.table.find(hash, &s.src, &s.dst) else {
             self.open(hash, s, sink);
             return true;
         };
         let watched = self.table.get_mut(known);
-        if !watched.is_new(s) {
+        if !watched.is_new(from, s) {
             return false;
         }
-        let reopening = if s.flags.syn() || watched.reopening() { watched.reopens(s) } else { Reopening::No };
+        let reopening = if s.flags.syn() || watched.reopening() { watched.reopens(from, s) } else { Reopening::No };
         match reopening {
-            Reopening::No => self.take(known, s, sink),
+            Reopening::No => self.take(known, from, s, sink),
             Reopening::Waits => {}
             Reopening::Yes(first) => {
                 let first = first.unwrap_or(*s);
                 self.close(known, first.time, sink);
                 let opened = self.open(hash, &first, sink);
                 if first.frame != s.frame {
-                    self.table.get_mut(opened).is_new(s);
-                    self.take(opened, s, sink);
+                    let watched = self.table.get_mut(opened);
+                    let from = watched.side(s);
+                    watched.is_new(from, s);
+                    self.take(opened, from, s, sink);
                 }
             }
         }
@@ -347,21 +371,21 @@ impl Flows {
         self.opened += 1;
         let id = self.opened;
         let conn = Connection::new(first);
-        let kind = EventKind::FlowStart { ends: conn.ends.both() };
-        sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(conn.side(first)), kind });
+        let (from, kind) = (conn.side(first), EventKind::FlowStart { ends: conn.ends.both() });
+        sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(from), kind });
         let opened = self.table.insert(hash, Watched::new(id, first.frame, conn));
-        self.table.get_mut(opened).is_new(first);
-        self.take(opened, first, sink);
+        self.table.get_mut(opened).is_new(from, first);
+        self.take(opened, from, first, sink);
         opened
     }
 
-    fn take(&mut self, number: usize, s: &Segment<'_>, sink: &mut Sink<'_>) {
+    fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
         let mut out = Out { flow: watched.id, sink, suspicious: false };
         if self.data {
-            watched.segment_with_data(s, &mut self.heard, &mut out);
+            watched.segment_with_data(from, s, &mut self.heard, &mut out);
         } else {
-            watched.segment(s, &mut self.heard, &mut out);
+            watched.segment(from, s, &mut self.heard, &mut out);
         }
         if out.suspicious
             && let Some(due) = watched.schedule()
@@ -377,9 +401,9 @@ impl Flows {
     fn icmp(&mut self, e: &IcmpError) {
         let hash = table::hash(&e.src, &e.dst);
         if e.unreachable()
-            && let Some(number) = self.table.find(hash, &e.src, &e.dst)
+            && let Some((number, told)) = self.table.find(hash, &e.src, &e.dst)
         {
-            self.table.get_mut(number).icmp(e);
+            self.table.get_mut(number).icmp(told, e);
         }
     }
 

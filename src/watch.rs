@@ -73,9 +73,18 @@ struct Odd {
 }
 
 impl Keyed for Watched {
-    #[inline]
     fn ends(&self) -> (Endpoint, Endpoint) {
         (self.conn.ends.of(Side::Client), self.conn.ends.of(Side::Server))
+    }
+
+    #[inline]
+    fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side> {
+        let (ends, (client, server)) = (&self.conn.ends, (Side::Client, Side::Server));
+        if ends.is(client, src) && ends.is(server, dst) {
+            Some(client)
+        } else {
+            (ends.is(server, src) && ends.is(client, dst)).then_some(server)
+        }
     }
 
     #[inline]
@@ -106,6 +115,12 @@ impl Watched {
     #[must_use]
     pub fn ends(&self) -> Both<Endpoint> {
         self.conn.ends.both()
+    }
+
+    /// The side that sent `s`.
+    #[must_use]
+    pub fn side(&self, s: &Segment<'_>) -> Side {
+        self.conn.side(s)
     }
 
     /// How much of the handshake was seen.
@@ -195,9 +210,8 @@ impl Watched {
     /// A SYN with a new sequence number on a connection that is over begins one at once. While the old one lives on, the
     /// host that still knows it answers with an acknowledgment (RFC 9293 §3.10.7.4, a challenge); only a SYN-ACK for the new
     /// number makes it a new connection.
-    pub fn reopens<'a>(&mut self, s: &Segment<'a>) -> Reopening<'a> {
+    pub fn reopens<'a>(&mut self, from: Side, s: &Segment<'a>) -> Reopening<'a> {
         let c = &self.conn;
-        let from = c.side(s);
         let half = &c.half[from];
         if s.flags.syn() && !s.flags.rst() {
             if !s.flags.ack() {
@@ -233,8 +247,8 @@ impl Watched {
     }
 
     /// Whether this is no copy of one of the last segments; asked once of each.
-    pub fn is_new(&mut self, s: &Segment<'_>) -> bool {
-        let copy = self.conn.recent.is_copy(self.conn.side(s), s);
+    pub fn is_new(&mut self, from: Side, s: &Segment<'_>) -> bool {
+        let copy = self.conn.recent.is_copy(from, s);
         if copy {
             self.odd().duplicates += 1;
         }
@@ -242,8 +256,7 @@ impl Watched {
     }
 
     /// Takes the flow's next segment.
-    pub fn segment(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
-        let from = self.conn.side(s);
+    pub fn segment(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
         let shape = self.conn.shape(from, s);
         let mut judged = self.live.before(&mut self.conn, from, s, shape, out);
         let before = self.conn.half[from].nxt;
@@ -265,10 +278,7 @@ impl Watched {
         if s.payload_len == 0 && !s.flags.syn() {
             self.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
         }
-        // While a side's last bytes are not acknowledged, its peer may yet turn out to be dead.
-        let half = &self.conn.half.0;
-        let settled = half.iter().any(|h| h.known.has(Known::RESET)) || !half.iter().any(Half::in_flight);
-        if self.ended.is_none() && settled && self.conn.over() {
+        if self.conn.over() && self.ended.is_none() && self.settled() {
             let end = self.end();
             self.ended = Some(end);
             self.live.over();
@@ -277,14 +287,20 @@ impl Watched {
     }
 
     /// The same, and tells of new data in it.
-    pub fn segment_with_data(&mut self, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
-        let from = self.conn.side(s);
+    pub fn segment_with_data(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
         let before = self.conn.half[from].bytes;
-        self.segment(s, heard, out);
+        self.segment(from, s, heard, out);
         let bytes = self.conn.half[from].bytes.saturating_sub(before);
         if bytes > 0 {
             out.tell(s.time, Some(s.frame), Some(from), EventKind::Data { bytes });
         }
+    }
+
+    /// Whether no more is to come of a flow that is over. While a side's last bytes are not acknowledged, its peer may yet
+    /// turn out to be dead.
+    fn settled(&self) -> bool {
+        let half = &self.conn.half.0;
+        half.iter().any(|h| h.known.has(Known::RESET)) || !half.iter().any(Half::in_flight)
     }
 
     fn has_hole(&self, side: Side) -> bool {
@@ -376,9 +392,8 @@ impl Watched {
         self.odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
     }
 
-    /// An ICMP error about a segment of this flow.
-    pub fn icmp(&mut self, e: &IcmpError) {
-        let told = if e.src == self.conn.ends.of(Side::Client) { Side::Client } else { Side::Server };
+    /// An ICMP error about a segment that `told` had sent.
+    pub fn icmp(&mut self, told: Side, e: &IcmpError) {
         self.live.icmp(told, e);
     }
 

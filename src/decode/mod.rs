@@ -1,6 +1,6 @@
 //! From a frame's bytes to a TCP segment or an ICMP error about one: links, VLANs, IP, fragments, tunnels.
 //!
-//! Nearly every frame is plain and takes the short path of `plain`. The patient way is for all others: `link` finds
+//! Nearly every frame is plain and takes the short path of [`plain`]. The patient way is for all others: `link` finds
 //! the network packet, `network` its payload, `fragments` puts datagrams together and `tunnel` opens those that hold
 //! packets, until there is TCP or ICMP. The innermost TCP connection is the one that counts.
 
@@ -14,7 +14,7 @@ mod tunnel;
 
 use etherparse::{EtherType, IpNumber};
 
-use crate::packet::{Address, Decoded, Endpoint, Frame, Skip};
+use crate::packet::{Address, Decoded, Frame, Segment, Skip};
 pub use fragments::FragmentCounts;
 use fragments::{Fragments, Whole};
 use network::{Datagram, Fragment};
@@ -32,18 +32,13 @@ pub struct Decoder {
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        self.complete(frame, Plain::of(frame))
+        plain(frame).map_or_else(|| self.patient(frame), Decoded::Segment)
     }
 
-    /// Decodes the rest of a frame whose beginning [`Plain::of`] has looked at.
-    pub fn complete<'a>(&'a mut self, frame: &Frame<'a>, plain: Option<Plain<'a>>) -> Decoded<'a> {
-        match plain {
-            Some(Plain { carrier, tcp }) => match tcp.usual_options() {
-                Some(options) => Decoded::Segment(tcp.segment(frame, &carrier, options)),
-                None => with_options(frame, &carrier, &tcp),
-            },
-            None => self.patient(frame).unwrap_or_else(Decoded::Skipped),
-        }
+    /// Decodes header by header a frame that is not [`plain`].
+    #[inline(never)]
+    pub fn patient<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
+        self.innermost(frame).unwrap_or_else(Decoded::Skipped)
     }
 
     /// What became of fragmented datagrams so far.
@@ -52,9 +47,7 @@ impl Decoder {
         self.fragments.counts
     }
 
-    /// Decodes header by header.
-    #[inline(never)]
-    fn patient<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Skip> {
+    fn innermost<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Skip> {
         let (datagram, fragment) = match innermost(frame, network::datagram(link::network(frame)?)?)? {
             Inner::Decoded(decoded) => return Ok(decoded),
             Inner::Fragment(datagram, fragment) => (datagram, fragment),
@@ -86,7 +79,8 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
         match datagram.header.protocol {
             IpNumber::TCP => {
                 let tcp = Tcp::read(datagram.payload)?;
-                return Ok(Inner::Decoded(with_options(frame, &Carrier::from(datagram.header), &tcp)));
+                let segment = tcp.segment(frame, &Carrier::from(datagram.header), tcp.all_options());
+                return Ok(Inner::Decoded(Decoded::Segment(segment)));
             }
             IpNumber::ICMP | IpNumber::IPV6_ICMP => {
                 return Ok(Inner::Decoded(Decoded::Icmp(icmp::error(frame, &datagram)?)));
@@ -96,32 +90,11 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
     }
 }
 
-/// TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag: what nearly every frame is.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain<'a> {
-    carrier: Carrier,
-    tcp: Tcp<'a>,
-}
-
-impl<'a> Plain<'a> {
-    /// The plain headers of a frame. Whatever is rarer or wrong gives `None`, and the patient way looks at it again.
-    #[inline(always)]
-    #[must_use]
-    pub fn of(frame: &Frame<'a>) -> Option<Self> {
-        plain(frame).map(|(carrier, tcp)| Plain { carrier, tcp })
-    }
-
-    /// The sender and the receiver.
-    #[inline(always)]
-    #[must_use]
-    pub fn ends(&self) -> (Endpoint, Endpoint) {
-        let (src_port, dst_port) = self.tcp.ports();
-        (Endpoint { address: self.carrier.src, port: src_port }, Endpoint { address: self.carrier.dst, port: dst_port })
-    }
-}
-
+/// The segment of a frame that is TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag, as nearly every
+/// frame is. Whatever is rarer or wrong gives `None`, and the patient way looks at it again.
 #[inline(always)]
-fn plain<'a>(frame: &Frame<'a>) -> Option<(Carrier, Tcp<'a>)> {
+#[must_use]
+pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
     if frame.link != link::ETHERNET {
         return None;
     }
@@ -169,13 +142,9 @@ fn plain<'a>(frame: &Frame<'a>) -> Option<(Carrier, Tcp<'a>)> {
         }
         _ => return None,
     };
-    Some((carrier, Tcp::read(part).ok()?))
-}
-
-/// A segment with whatever options it has.
-#[inline(never)]
-fn with_options<'a>(frame: &Frame<'_>, carrier: &Carrier, tcp: &Tcp<'a>) -> Decoded<'a> {
-    Decoded::Segment(tcp.segment(frame, carrier, tcp.all_options()))
+    let tcp = Tcp::read(part).ok()?;
+    let options = tcp.usual_options().unwrap_or_else(|| tcp.all_options());
+    Some(tcp.segment(frame, &carrier, options))
 }
 
 /// Sixteen bytes of an IPv6 header as a number.

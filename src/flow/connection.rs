@@ -135,7 +135,8 @@ impl Half {
 /// The two ends of a connection, packed: they are kept for every flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    addresses: [[u32; 4]; 2],
+    /// Each address's upper and lower half: 16-byte numbers would ask for 16-byte alignment.
+    addresses: [[u64; 2]; 2],
     ports: [u16; 2],
 }
 
@@ -145,7 +146,7 @@ impl Ends {
     pub fn new(ends: Both<Endpoint>) -> Self {
         let pack = |side: Side| {
             let a = ends[side].address.0;
-            [(a >> 96) as u32, (a >> 64) as u32, (a >> 32) as u32, a as u32]
+            [(a >> 64) as u64, a as u64]
         };
         let ports = [ends[Side::Client].port, ends[Side::Server].port];
         Ends { addresses: [pack(Side::Client), pack(Side::Server)], ports }
@@ -155,8 +156,16 @@ impl Ends {
     #[inline]
     #[must_use]
     pub fn of(&self, side: Side) -> Endpoint {
-        let [a, b, c, d] = self.addresses[side as usize].map(u128::from);
-        Endpoint { address: Address(a << 96 | b << 64 | c << 32 | d), port: self.ports[side as usize] }
+        let [upper, lower] = self.addresses[side as usize].map(u128::from);
+        Endpoint { address: Address(upper << 64 | lower), port: self.ports[side as usize] }
+    }
+
+    /// Whether a side is `end`.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, side: Side, end: &Endpoint) -> bool {
+        let ([upper, lower], a) = (self.addresses[side as usize], end.address.0);
+        (upper ^ (a >> 64) as u64) | (lower ^ a as u64) | u64::from(self.ports[side as usize] ^ end.port) == 0
     }
 
     /// Both.
@@ -222,7 +231,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn side(&self, s: &Segment<'_>) -> Side {
-        if s.src == self.ends.of(Side::Client) { Side::Client } else { Side::Server }
+        if self.ends.is(Side::Client, &s.src) { Side::Client } else { Side::Server }
     }
 
     /// Whether its ends may be used again: both sides closed, or one reset.

@@ -2,11 +2,15 @@
 
 use super::prefetch::prefetch;
 use crate::packet::Endpoint;
+use crate::summary::Side;
 
 /// What is stored for a flow; only its ends are asked for.
 pub trait Keyed {
     /// The two ends, in any order.
     fn ends(&self) -> (Endpoint, Endpoint);
+
+    /// Which of its sides sent from `src` to `dst`, if these are its ends.
+    fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side>;
 
     /// Asks for what a segment will need besides the flow itself.
     fn prefetch_parts(&self);
@@ -61,16 +65,16 @@ impl<F: Keyed> Table<F> {
         self.chunks.is_empty()
     }
 
-    /// The newest flow between these ends.
+    /// The newest flow between these ends, and which side of it sent from `src` to `dst`.
     #[inline]
     #[must_use]
-    pub fn find(&self, hash: u32, a: &Endpoint, b: &Endpoint) -> Option<usize> {
-        self.slot(hash, a, b).ok().map(|at| (self.slots[at] as u32 - 1) as usize)
+    pub fn find(&self, hash: u32, src: &Endpoint, dst: &Endpoint) -> Option<(usize, Side)> {
+        self.slot(hash, src, dst).ok().map(|(at, from)| ((self.slots[at] as u32 - 1) as usize, from))
     }
 
     /// The slot of these ends, or the free one where they belong.
     #[inline]
-    fn slot(&self, hash: u32, a: &Endpoint, b: &Endpoint) -> Result<usize, usize> {
+    fn slot(&self, hash: u32, src: &Endpoint, dst: &Endpoint) -> Result<(usize, Side), usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -78,11 +82,10 @@ impl<F: Keyed> Table<F> {
             if slot == EMPTY {
                 return Err(at);
             }
-            if (slot >> 32) as u32 == hash {
-                let (x, y) = self.get((slot as u32 - 1) as usize).ends();
-                if (x == *a && y == *b) || (x == *b && y == *a) {
-                    return Ok(at);
-                }
+            if (slot >> 32) as u32 == hash
+                && let Some(from) = self.get((slot as u32 - 1) as usize).sender(src, dst)
+            {
+                return Ok((at, from));
             }
             at = (at + 1) & mask;
         }
@@ -125,10 +128,13 @@ impl<F: Keyed> Table<F> {
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
-        let at = self.slot(hash, &a, &b).unwrap_or_else(|free| {
-            self.used += 1;
-            free
-        });
+        let at = match self.slot(hash, &a, &b) {
+            Ok((at, _)) => at,
+            Err(free) => {
+                self.used += 1;
+                free
+            }
+        };
         self.slots[at] = (u64::from(hash) << 32) | (number as u64 + 1);
         match self.chunks.last_mut() {
             Some(last) if last.len() < CHUNK => last.push(flow),
@@ -207,6 +213,13 @@ mod tests {
         fn ends(&self) -> (Endpoint, Endpoint) {
             (self.0, self.1)
         }
+        fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side> {
+            if (self.0, self.1) == (*src, *dst) {
+                Some(Side::Client)
+            } else {
+                ((self.1, self.0) == (*src, *dst)).then_some(Side::Server)
+            }
+        }
         fn prefetch_parts(&self) {}
     }
 
@@ -228,8 +241,8 @@ mod tests {
         for i in 0..100_000 {
             let (a, b) = (end(i), server);
             assert_eq!(hash(&a, &b), hash(&b, &a));
-            let found = table.find(hash(&a, &b), &b, &a).map(|n| table.get(n).2);
-            assert_eq!(found, Some(1));
+            let found = table.find(hash(&a, &b), &b, &a).map(|(n, from)| (table.get(n).2, from));
+            assert_eq!(found, Some((1, Side::Server)));
         }
         assert_eq!(table.find(hash(&end(200_000), &server), &end(200_000), &server), None);
     }
@@ -255,7 +268,7 @@ mod tests {
         }
         for i in 0..5_000 {
             let newest = [i + 5_000, i].into_iter().find(|n| n % 3 == 0);
-            let found = table.find(hash(&end(i), &server), &server, &end(i)).map(|n| table.get(n).2);
+            let found = table.find(hash(&end(i), &server), &server, &end(i)).map(|(n, _)| table.get(n).2);
             assert_eq!(found, newest);
         }
     }
