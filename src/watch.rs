@@ -247,6 +247,7 @@ impl Watched {
     }
 
     /// Whether this is no copy of one of the last segments; asked once of each.
+    #[inline]
     pub fn is_new(&mut self, from: Side, s: &Segment<'_>) -> bool {
         let copy = self.conn.recent.is_copy(from, s);
         if copy {
@@ -256,6 +257,7 @@ impl Watched {
     }
 
     /// Takes the flow's next segment.
+    #[inline]
     pub fn segment(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
         let shape = self.conn.shape(from, s);
         let mut judged = self.live.before(&mut self.conn, from, s, shape, out);
@@ -298,6 +300,7 @@ impl Watched {
 
     /// Whether no more is to come of a flow that is over. While a side's last bytes are not acknowledged, its peer may yet
     /// turn out to be dead.
+    #[inline]
     fn settled(&self) -> bool {
         let half = &self.conn.half.0;
         half.iter().any(|h| h.known.has(Known::RESET)) || !half.iter().any(Half::in_flight)
@@ -308,6 +311,7 @@ impl Watched {
     }
 
     /// Hands new payload on in stream order; true if the segment filled a hole.
+    #[inline]
     fn stream(&mut self, from: Side, s: &Segment<'_>, shape: Shape, next: u32, heard: &mut Vec<Heard>) -> bool {
         if s.payload_len == 0 || !matches!(shape, Shape::Data { .. } | Shape::Resend) {
             return false;
@@ -370,6 +374,7 @@ impl Watched {
         }
     }
 
+    #[inline]
     fn note_break(&mut self, by: Side, s: &Segment<'_>) {
         let c = &self.conn;
         if !(s.flags.rst() || s.flags.fin())
@@ -398,6 +403,7 @@ impl Watched {
     }
 
     /// When to look at this flow again, if that is not known yet.
+    #[inline]
     pub fn schedule(&mut self) -> Option<Time> {
         if self.scheduled {
             return None;

@@ -235,6 +235,7 @@ impl Connection {
     }
 
     /// Whether its ends may be used again: both sides closed, or one reset.
+    #[inline]
     #[must_use]
     pub fn over(&self) -> bool {
         let half = &self.half.0;
@@ -242,6 +243,7 @@ impl Connection {
     }
 
     /// The time of the last segment.
+    #[inline]
     #[must_use]
     pub fn last(&self) -> Time {
         self.half[Side::Client].last.max(self.half[Side::Server].last)
@@ -256,6 +258,7 @@ impl Connection {
 
     /// The last segment of `of`'s peer that `of` can have received, as far as the capture tells. The echo of its timestamp
     /// decides. Without timestamps every segment counts, unless `of` went on without acknowledging what the peer sent.
+    #[inline]
     #[must_use]
     pub fn last_heard(&self, of: Side) -> Option<Time> {
         let (me, peer) = (&self.half[of], &self.half[of.peer()]);
@@ -271,6 +274,7 @@ impl Connection {
     }
 
     /// Whether `side`'s latest window is known to be zero.
+    #[inline]
     #[must_use]
     pub fn window_closed(&self, side: Side) -> bool {
         let half = &self.half[side];
@@ -278,6 +282,7 @@ impl Connection {
     }
 
     /// Whether `from` has acknowledged more than this before.
+    #[inline]
     #[must_use]
     pub fn older_ack(&self, from: Side, ack: u32) -> bool {
         let peer = &self.half[from.peer()];
@@ -285,6 +290,7 @@ impl Connection {
     }
 
     /// What `s` is in its sender's sequence space, judged by the state before it.
+    #[inline]
     #[must_use]
     pub fn shape(&self, from: Side, s: &Segment<'_>) -> Shape {
         if s.flags.rst() {
@@ -333,6 +339,7 @@ impl Connection {
     }
 
     /// Moves the state on by a segment of that shape. `probe` tells that the detectors took it for a probe.
+    #[inline]
     pub fn apply(&mut self, from: Side, s: &Segment<'_>, shape: Shape, probe: bool) {
         if self.half[from.peer()].packets == 0 {
             self.note_unseen(from, s);
@@ -464,6 +471,7 @@ impl Connection {
         if self.longest_silence <= broken { self.second_silence } else { self.longest_silence }
     }
 
+    #[inline]
     fn note_silence(&mut self, s: &Segment<'_>, shape: Shape) {
         let last = self.last();
         if last != Time::default() {
@@ -476,6 +484,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn note_handshake(&mut self, from: Side, s: &Segment<'_>) {
         let flags = s.flags;
         if flags.syn() && !flags.rst() {
@@ -499,6 +508,7 @@ impl Connection {
     }
 
     /// The sender acknowledges its peer's bytes.
+    #[inline]
     fn acknowledge(&mut self, from: Side, s: &Segment<'_>) {
         let now = s.time;
         let full = self.handshake != Handshake::None;
@@ -532,6 +542,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn note_window(&mut self, from: Side, s: &Segment<'_>, shape: Shape) {
         let scaled = self.half.0.iter().all(|h| h.known.has(Known::SCALE));
         let old = self.older_ack(from, s.ack);
@@ -545,6 +556,7 @@ impl Connection {
 
     /// Timestamps tell who heard what: TSecr names the last in-window segment that its sender received. Without them, an
     /// acknowledgment of all does.
+    #[inline]
     fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
         let Some((tsval, tsecr)) = s.options.timestamps else {
             let peer = &self.half[from.peer()];

@@ -28,6 +28,7 @@ impl Recent {
     ///
     /// Segments with an identity (an IPv4 identification, or timestamps on bytes that take sequence space) are copies
     /// when all headers agree. Others, such as bare acknowledgments over IPv6, must also have come another way.
+    #[inline]
     pub fn is_copy(&mut self, from: Side, s: &Segment<'_>) -> bool {
         const K: u64 = 0x9E37_79B9_7F4A_7C15;
         let (tsval, tsecr) = s.options.timestamps.unwrap_or_default();
@@ -42,7 +43,10 @@ impl Recent {
         let now = ticks(s.time);
         let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
         let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
-        for &(seen, when) in &self.seen {
+        // Most often the last one was long ago, and those before it longer.
+        let newest = self.seen[usize::from(self.at.wrapping_sub(1)) % REMEMBERED].1;
+        let lately = i64::from(now.wrapping_sub(newest) as i32) << 16 <= COPY_WINDOW;
+        for &(seen, when) in self.seen.iter().filter(|_| lately) {
             if (seen ^ mark) & !0xff == 0
                 && (identity || (seen ^ mark) & 0xff != 0)
                 && i64::from(now.wrapping_sub(when)) << 16 <= COPY_WINDOW

@@ -35,6 +35,7 @@ pub enum Kind {
 
 /// Judges a segment of 0 or 1 bytes at SND.NXT-1 or SND.UNA-1, by the state before it. `resent` is when its sender last
 /// sent bytes again.
+#[inline]
 #[must_use]
 pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) -> Kind {
     let (me, peer) = (&c.half[from], &c.half[from.peer()]);
@@ -183,6 +184,7 @@ impl Probes {
     }
 
     /// Takes a probe. `heard` is when its sender last heard its peer.
+    #[inline]
     pub fn probe(&mut self, p: Candidate, heard: Option<Time>) {
         let again = self.sent > 0 && heard.is_none_or(|h| h <= self.last);
         if again {
@@ -209,6 +211,7 @@ impl Probes {
     }
 
     /// Takes the answer to the last probe; gives the round trip.
+    #[inline]
     pub fn answer(&mut self, time: Time) -> Nanos {
         let rtt = time.since(self.last).max(0);
         self.outstanding = false;

@@ -118,6 +118,7 @@ pub struct Out<'a> {
 
 impl Out<'_> {
     /// Tells one event.
+    #[inline]
     pub fn tell(&mut self, time: Time, frame: Option<u64>, from: Option<Side>, kind: EventKind) {
         (self.sink)(&Event { time, frame, flow: self.flow, from, kind });
     }
@@ -250,6 +251,7 @@ impl Liveness {
     }
 
     /// Looks at a segment before [`Connection::apply`].
+    #[inline]
     pub fn before(
         &mut self,
         c: &mut Connection,
@@ -275,6 +277,7 @@ impl Liveness {
     }
 
     /// A side that was thought to have given up in silence sends again: it had not.
+    #[inline]
     fn take_back(&mut self, from: Side, s: &Segment<'_>) {
         if let Some(rare) = &mut self.rare
             && !s.flags.rst()
@@ -290,6 +293,7 @@ impl Liveness {
     }
 
     /// A FIN or a reset: did its sender give up on its peer, or learn that the peer knows it no more?
+    #[inline]
     fn closing(&mut self, c: &Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {
         let death = if shape == Shape::Reset {
             death::on_reset(c, self, from, s)
@@ -339,6 +343,7 @@ impl Liveness {
     }
 
     /// Settles what an empty segment at an unknown place was, now that something names the place.
+    #[inline]
     fn settle_guess(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {
         if self.rare.is_none() {
             return;
@@ -369,6 +374,7 @@ impl Liveness {
         }
     }
 
+    #[inline]
     fn keepalive_probe(&mut self, from: Side, p: Candidate, heard: Option<Time>, out: &mut Out<'_>) {
         self.answer_by_data(from, out);
         let probes = self.probes[from].get_or_insert_with(|| Box::new(Probes::new(p.time)));
@@ -383,6 +389,7 @@ impl Liveness {
     }
 
     /// The peer sent data where an answer was due, and no plain acknowledgment followed: the data was the answer.
+    #[inline]
     fn answer_by_data(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(probes) = &mut self.probes[prober]
             && let Some((time, frame)) = probes.answered_by_data
@@ -394,6 +401,7 @@ impl Liveness {
     }
 
     /// Looks at a segment after [`Connection::apply`].
+    #[inline]
     pub fn after(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
         match (judged.shape, judged.kind) {
             (Shape::Below, Some(Kind::Keepalive)) => {
@@ -425,6 +433,7 @@ impl Liveness {
         }
     }
 
+    #[inline]
     fn acknowledgment(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
         let prober = from.peer();
         if let Some(probes) = &mut self.probes[prober]
@@ -497,6 +506,7 @@ impl Liveness {
         }
     }
 
+    #[inline]
     fn end_window_run(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(rare) = &mut self.rare {
             let waiting = rare.window[prober].end_run();
@@ -525,6 +535,7 @@ impl Liveness {
     }
 
     /// Tells what the heartbeat detector heard.
+    #[inline]
     pub fn tell_heard(heard: &mut Vec<Heard>, out: &mut Out<'_>) {
         for h in heard.drain(..) {
             out.tell(h.time, h.frame, Some(h.from), h.kind);
@@ -551,6 +562,7 @@ impl Liveness {
 
 /// Whether a segment can be the answer to the prober's last probe: it acknowledges all that arrived, and nothing else was
 /// sent since.
+#[inline]
 fn answers(c: &Connection, prober: Side, probes: &Probes, s: &Segment<'_>) -> bool {
     let me = &c.half[prober];
     let arrived = s.ack == me.nxt || s.ack == me.una;
