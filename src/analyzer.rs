@@ -98,7 +98,8 @@ pub struct SoFar<'a> {
 #[derive(Default)]
 struct Flows {
     table: Table<Watched>,
-    /// When to look at which flow again, at most one entry a flow.
+    /// When to look at which flow again. An entry that the flow's own plan contradicts means nothing: a sooner time took
+    /// its place.
     due: BinaryHeap<Reverse<(Time, usize)>>,
     /// How many there were, those let go included.
     opened: u64,
@@ -293,6 +294,9 @@ impl Analyzer {
 /// doubling, and of the list by which the least interesting ones are found.
 const FLOW_COST: usize = 128;
 
+/// Entries of what is due that may mean nothing before they are cleared away; with more flows, as many as these.
+const MEANINGLESS: usize = 1024;
+
 impl Flows {
     fn new(memory: Option<usize>) -> Self {
         Flows { memory, ..Flows::default() }
@@ -323,7 +327,7 @@ impl Flows {
                 return true;
             }
             self.heap -= watched.heap();
-            watched.finish(now, &mut Out { flow: watched.id, sink, suspicious: false });
+            watched.finish(now, &mut Out { flow: watched.id, sink });
             let (mut summary, context) = watched.summary(now);
             verdict::outline(&mut summary, &context);
             self.let_go.add(&summary);
@@ -381,20 +385,19 @@ impl Flows {
 
     fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink, suspicious: false };
+        let mut out = Out { flow: watched.id, sink };
         if self.data {
             watched.segment_with_data(from, s, &mut self.heard, &mut out);
         } else {
             watched.segment(from, s, &mut self.heard, &mut out);
         }
-        if out.suspicious
-            && let Some(due) = watched.schedule()
-        {
-            self.due.push(Reverse((due, number)));
-        }
+        let due = watched.schedule();
         if let Some(more) = watched.count_heap() {
             self.heap = self.heap.saturating_add_signed(more);
             self.crowded = self.memory.is_some_and(|most| self.size() > most);
+        }
+        if let Some(due) = due {
+            self.plan(due, number);
         }
     }
 
@@ -415,24 +418,35 @@ impl Flows {
             }
             self.due.pop();
             let watched = self.table.get_mut(number);
-            let mut out = Out { flow: watched.id, sink, suspicious: false };
+            if !watched.is_scheduled(due) {
+                continue;
+            }
+            let mut out = Out { flow: watched.id, sink };
             if let Some(again) = watched.fall_due(now, &mut out) {
-                self.due.push(Reverse((again, number)));
+                self.plan(again, number);
             }
         }
+    }
+
+    /// A flow is to be looked at again.
+    fn plan(&mut self, due: Time, number: usize) {
+        if self.due.len() > MEANINGLESS.max(2 * self.table.len()) {
+            self.due.retain(|Reverse((time, number))| self.table.get(*number).is_scheduled(*time));
+        }
+        self.due.push(Reverse((due, number)));
     }
 
     /// A new connection has taken the flow's ends.
     fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink, suspicious: false };
+        let mut out = Out { flow: watched.id, sink };
         watched.finish(now, &mut out);
     }
 
     /// The last verdicts of all flows.
     fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
         for watched in self.table.iter_mut() {
-            let mut out = Out { flow: watched.id, sink, suspicious: false };
+            let mut out = Out { flow: watched.id, sink };
             watched.finish(end, &mut out);
         }
     }

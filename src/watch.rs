@@ -35,7 +35,8 @@ pub struct Watched {
     /// Bytes on the heap when they were last counted.
     heap: u32,
     bare_segment: u16,
-    scheduled: bool,
+    /// When it will be looked at again; [`NEVER`] if that is not planned.
+    scheduled: Time,
     /// How it ended, once that was told.
     ended: Option<End>,
     /// When nothing more could come: the capture ended, or a new connection took the ends.
@@ -59,6 +60,9 @@ pub enum Interest {
 
 /// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
 const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
+
+/// A time that does not come.
+const NEVER: Time = Time(i64::MAX);
 
 /// What few of a million flows need.
 #[derive(Default)]
@@ -105,7 +109,7 @@ impl Watched {
             odd: None,
             heap: 0,
             bare_segment: 0,
-            scheduled: false,
+            scheduled: NEVER,
             ended: None,
             finished: None,
         }
@@ -185,7 +189,7 @@ impl Watched {
             Interest::Over
         } else if !answered {
             Interest::Unanswered
-        } else if self.scheduled {
+        } else if self.scheduled != NEVER {
             Interest::Suspect
         } else if now.since(last) > IDLE {
             Interest::Idle
@@ -402,27 +406,32 @@ impl Watched {
         self.live.icmp(told, e);
     }
 
-    /// When to look at this flow again, if that is not known yet.
+    /// When to look at this flow again, if that is sooner than planned so far.
     #[inline]
     pub fn schedule(&mut self) -> Option<Time> {
-        if self.scheduled {
+        if !self.live.suspects() {
             return None;
         }
-        let due = self.live.due(&self.conn)?;
-        self.scheduled = true;
+        let due = self.live.due(&self.conn).filter(|due| *due < self.scheduled)?;
+        self.scheduled = due;
         Some(due)
+    }
+
+    /// Whether it is to be looked at just then.
+    #[must_use]
+    pub fn is_scheduled(&self, at: Time) -> bool {
+        self.scheduled == at
     }
 
     /// The time to look has come; gives the next time if there is one.
     pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
-        self.scheduled = false;
+        self.scheduled = NEVER;
         if self.finished.is_some() {
             return None;
         }
         self.live.by_silence(&self.conn, now, false, out);
-        let due = self.live.due(&self.conn).filter(|d| *d > now)?;
-        self.scheduled = true;
-        Some(due)
+        self.scheduled = self.live.due(&self.conn).filter(|d| *d > now)?;
+        Some(self.scheduled)
     }
 
     /// Nothing more will come: the last verdicts.

@@ -203,16 +203,8 @@ fn next_timeout(r: &Resends) -> Nanos {
 /// trying, has nothing to try, or has spoken when it should have given up.
 #[must_use]
 pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool) -> Option<Death> {
-    let (me, dead) = (&c.half[by], by.peer());
-    if me.known.has(Known::RESET) || c.half[dead].known.has(Known::RESET) {
-        return None;
-    }
-    let heard = c.last_heard(by);
-    let (mechanism, last, next, evidence) = trying(c, l, by)?;
-    let gave_up = last.plus(next);
-    if me.last > gave_up {
-        return None;
-    }
+    let (mechanism, gave_up, next, evidence) = giving_up(c, l, by)?;
+    let (dead, heard) = (by.peer(), c.last_heard(by));
     let mut d = if now.since(gave_up) > slack(next) {
         let mut d = death(Some(by), dead, mechanism, heard, Some(gave_up), Basis::Inferred);
         d.uncertainty = slack(next);
@@ -252,8 +244,20 @@ pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time) -> Option<
 /// When silence will have lasted long enough to say that `by` gave up.
 #[must_use]
 pub fn due(c: &Connection, l: &Liveness, by: Side) -> Option<Time> {
-    let (_, last, next, _) = trying(c, l, by)?;
-    Some(last.plus(next).plus(slack(next) + 1))
+    let (_, gave_up, next, _) = giving_up(c, l, by)?;
+    Some(gave_up.plus(slack(next) + 1))
+}
+
+/// What a side is trying, when it will have given up, how long after its last try that is, and the frames. `None` where it
+/// tries nothing, or has spoken since.
+fn giving_up(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Nanos, [u64; 2])> {
+    let (me, peer) = (&c.half[by], &c.half[by.peer()]);
+    if me.known.has(Known::RESET) || peer.known.has(Known::RESET) {
+        return None;
+    }
+    let (mechanism, last, next, evidence) = trying(c, l, by)?;
+    let gave_up = last.plus(next);
+    (me.last <= gave_up).then_some((mechanism, gave_up, next, evidence))
 }
 
 /// What a side is trying, when it last tried, when it would again, and the frames.
@@ -276,7 +280,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    if !unheard || c.hears_unseen(by) || !p.outstanding || me.last > p.last || p.run < 2 {
+    if !unheard || c.hears_unseen(by) || !p.outstanding || p.data_since || me.last > p.last || p.run < 2 {
         return None;
     }
     Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame, p.last_frame]))

@@ -112,8 +112,6 @@ pub struct Out<'a> {
     pub flow: u64,
     /// The receiver.
     pub sink: &'a mut (dyn FnMut(&Event) + 'a),
-    /// Set when a verdict may fall due without a packet.
-    pub suspicious: bool,
 }
 
 impl Out<'_> {
@@ -309,6 +307,17 @@ impl Liveness {
         }
     }
 
+    /// Whether a verdict may fall due without a packet: what [`death::due`] asks for at least.
+    #[inline]
+    #[must_use]
+    pub fn suspects(&self) -> bool {
+        self.probes.0.iter().flatten().any(|p| p.outstanding && p.run >= 2)
+            || self.rare.as_ref().is_some_and(|rare| {
+                let resends = rare.resends.0.iter().any(|r| r.count >= death::SUSPICIOUS);
+                resends || rare.window.0.iter().any(|w| w.unanswered >= death::SUSPICIOUS)
+            })
+    }
+
     /// When silence will have lasted long enough for a verdict, if nothing comes before.
     #[must_use]
     pub fn due(&self, c: &Connection) -> Option<Time> {
@@ -383,8 +392,6 @@ impl Liveness {
         if let Some((time, frame)) = p.answer {
             let rtt = probes.answer(time);
             out.tell(time, Some(frame), Some(from.peer()), EventKind::KeepaliveAck { rtt });
-        } else if probes.run >= 2 {
-            out.suspicious = true;
         }
     }
 
@@ -491,7 +498,6 @@ impl Liveness {
         match window.probe(p, new_byte, judged.since, idle) {
             Run::Undecided => {}
             Run::Window => {
-                out.suspicious |= window.unanswered >= death::SUSPICIOUS;
                 let waiting = std::mem::take(&mut window.waiting);
                 window.sent += waiting.len() as u32;
                 tell_window_probes(&waiting, from, out);
@@ -523,7 +529,6 @@ impl Liveness {
             *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
         }
         resends.again(s.time, s.frame);
-        out.suspicious |= resends.count >= death::SUSPICIOUS;
     }
 
     /// An ICMP error about a segment that `told` had sent.

@@ -314,7 +314,7 @@ fn column_meaning<'a>(column: impl Iterator<Item = &'a [u8]> + Clone) -> Meaning
         .iter()
         .map(|t| {
             let digits = t.iter().position(u8::is_ascii_digit)?;
-            (t[..digits] == all[0][..digits]).then_some(())?;
+            all[0].starts_with(&t[..digits]).then_some(())?;
             std::str::from_utf8(&t[digits..]).ok()?.parse().ok()
         })
         .collect();
@@ -364,6 +364,8 @@ mod tests {
         assert_eq!(texts(&["temp 21.5", "temp 21.7", "temp 21.4"]), Meaning::Wandering);
         assert_eq!(texts(&["hello there", "how are you"]), Meaning::Wandering);
         assert_eq!(texts(&["id 7f3a9c01", "id 02bb41de", "id a9c4d1e7"]), Meaning::Noise);
+        // Found by fuzzing: more letters before the number than the first token is long.
+        assert_eq!(texts(&["7", "ab8"]), Meaning::Wandering);
     }
 
     #[test]
