@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Makes a small seed corpus for the fuzz targets, fuzz/corpus/TARGET/, from the captures in fixtures/."""
+"""Fills fuzz/corpus/TARGET/ for the fuzz targets: from the captures in fixtures/, and from the seeds that were kept,
+fuzz/seeds/TARGET. `fuzz/seeds.py keep TARGET FOLDER` keeps the inputs in a folder, such as `cargo fuzz cmin` leaves them:
+one file holds them all, each behind its length in four bytes, little-endian."""
 
 import hashlib
 import pathlib
 import struct
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent
 ETHERNET = 1
@@ -63,7 +66,25 @@ def screenos(packets):
     return out.encode()
 
 
+def keep(target, folder):
+    inputs = sorted(path.read_bytes() for path in pathlib.Path(folder).iterdir())
+    (ROOT / "seeds").mkdir(exist_ok=True)
+    (ROOT / "seeds" / target).write_bytes(b"".join(struct.pack("<I", len(data)) + data for data in inputs))
+
+
+def kept():
+    for path in (ROOT / "seeds").iterdir():
+        rest = path.read_bytes()
+        while rest:
+            (length,) = struct.unpack_from("<I", rest)
+            save(path.name, rest[4 : 4 + length])
+            rest = rest[4 + length :]
+
+
 def main():
+    if sys.argv[1:2] == ["keep"]:
+        return keep(*sys.argv[2:])
+    kept()
     for path in sorted((ROOT.parent / "fixtures").glob("*/capture.pcap")):
         capture = path.read_bytes()
         if not capture.startswith(b"\xd4\xc3\xb2\xa1"):
@@ -71,6 +92,7 @@ def main():
         link, packets = records(capture)
         few = packets[:6]
         save("files", capture[: 24 + sum(16 + len(data) for _, data in few)])
+        save("report", capture[:LARGEST])
         save("files", pcapng(link, few))
         if link == ETHERNET:
             save("files", snoop(few))

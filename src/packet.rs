@@ -15,12 +15,15 @@ pub const MILLISECOND: Nanos = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64);
 
+/// The longest span that is told, 73 years: three times it is still no overflow, whatever times a file claims.
+pub const LONGEST_SPAN: Nanos = Nanos::MAX / 4;
+
 impl Time {
-    /// The span from `earlier` to `self`, negative if `self` came first; saturates instead of overflowing.
+    /// The span from `earlier` to `self`, negative if `self` came first; at most [`LONGEST_SPAN`] either way.
     #[inline]
     #[must_use]
     pub fn since(self, earlier: Time) -> Nanos {
-        self.0.saturating_sub(earlier.0)
+        self.0.saturating_sub(earlier.0).clamp(-LONGEST_SPAN, LONGEST_SPAN)
     }
 
     /// This point moved by `span` nanoseconds, saturating.

@@ -120,7 +120,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
 fn unanswered_probes<'l>(c: &Connection, l: &'l Liveness, by: Side, at: Time) -> Option<&'l Probes> {
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    let waited = p.least_interval().is_none_or(|i| at.since(p.last) >= i * 9 / 10);
+    let waited = p.least_interval().is_none_or(|i| at.since(p.last) >= i / 10 * 9);
     (unheard && !p.data_since && waited && p.run > 0).then_some(p)
 }
 
@@ -146,11 +146,12 @@ fn overdue(c: &Connection, h: &HeartbeatSummary, by: Side, heard: Time, at: Time
     let Some(interval) = h.interval.map(|i| crate::packet::nanos(i.median)).filter(|m| *m > 0) else { return false };
     let intervals = (OVERDUE_INTERVALS * interval as f64) as Nanos;
     // A rule of the protocol may be stricter, such as a hold time of 1.25 intervals.
-    let ruled = rules::patience(h, by).map_or(intervals, |p| crate::packet::nanos(p.seconds) * 49 / 50);
+    let ruled = rules::patience(h, by).map_or(intervals, |p| crate::packet::nanos(p.seconds) / 50 * 49);
     let late = |since: Time| at.since(since) > intervals.min(ruled);
     if h.from == by {
         // Its own requests go unanswered.
-        unanswered(h) && (at.since(h.last) >= OVERDUE_REPLY.max(20 * c.rtt) || h.last_reply.is_some_and(late))
+        unanswered(h)
+            && (at.since(h.last) >= OVERDUE_REPLY.max(c.rtt.saturating_mul(20)) || h.last_reply.is_some_and(late))
     } else {
         // The peer's beats stay away, and so does everything else that could stand for them.
         late(h.last.min(heard)) && late(c.half[h.from].last_data.min(heard.max(h.last.min(heard))))
