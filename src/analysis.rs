@@ -159,12 +159,26 @@ impl Flows {
         self.len() == 0
     }
 
-    /// Sums up one flow after the other in full, in order of first packet.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = FlowSummary> + '_> {
+    /// How many threads the analysis had, and a report may have.
+    #[must_use]
+    pub fn threads(&self) -> usize {
         match &self.0 {
-            Kept::Watched(tables, _) => Box::new(in_order(tables).map(|place| self.tell(place))),
-            Kept::Told(flows) => Box::new(flows.iter().cloned()),
+            Kept::Watched(tables, _) => tables.len().max(1),
+            Kept::Told(_) => 1,
         }
+    }
+
+    /// The places of all flows, in order of first packet.
+    pub fn places(&self) -> Box<dyn Iterator<Item = Place> + '_> {
+        match &self.0 {
+            Kept::Watched(tables, _) => Box::new(in_order(tables)),
+            Kept::Told(flows) => Box::new((0..flows.len()).map(|at| Place { opened: at as u64, table: 0, at })),
+        }
+    }
+
+    /// Sums up one flow after the other in full, in order of first packet.
+    pub fn iter(&self) -> impl Iterator<Item = FlowSummary> + '_ {
+        self.places().map(|place| self.tell(place))
     }
 
     /// Sums up one flow in full.

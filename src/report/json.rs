@@ -1,22 +1,66 @@
 //! `--json`: one document, written flow by flow, so that its size does not matter to memory.
 
 use std::io::{self, Write};
+use std::thread;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::CaptureInfo;
-use super::model::Report;
-use crate::analysis::Analysis;
+use super::model::{Flow, Flows, Report};
+use crate::analysis::{self, Analysis, Place};
+
+/// Flows that a thread puts into words at a time: milliseconds of work, and a megabyte.
+const PORTION: usize = 256;
 
 /// Writes the document and a line's end.
 ///
 /// # Errors
 /// What `out` says.
 pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo) -> io::Result<()> {
-    let mut serializer = Serializer::with_formatter(&mut *out, OneFlowALine::default());
-    Report::new(analysis, info).serialize(&mut serializer)?;
+    let mut document = Vec::new();
+    let none = analysis::Flows::default();
+    let report = Report { flows: Flows(&none), ..Report::new(analysis, info) };
+    report.serialize(&mut Serializer::with_formatter(&mut document, OneFlowALine::default()))?;
+    // The flows are the document's last list.
+    let flows_at = document.iter().rposition(|&b| b == b'[').map_or(0, |at| at + 1);
+    let (before, after) = document.split_at(flows_at);
+    out.write_all(before)?;
+    let mut places = analysis.flows.places();
+    let mut begun = false;
+    loop {
+        let portion: Vec<Place> = places.by_ref().take(PORTION * analysis.flows.threads()).collect();
+        if portion.is_empty() {
+            break;
+        }
+        for text in flows(&analysis.flows, &portion) {
+            let text = text?;
+            out.write_all(if begun { &text } else { &text[1..] })?;
+            begun = true;
+        }
+    }
+    out.write_all(after)?;
     out.write_all(b"\n")
+}
+
+/// The text of some flows, each with a comma before it, in parts that threads made side by side.
+fn flows(flows: &analysis::Flows, places: &[Place]) -> Vec<io::Result<Vec<u8>>> {
+    let text = |places: &[Place]| {
+        let mut text = Vec::new();
+        for place in places {
+            let formatter = OneFlowALine { depth: OneFlowALine::BROKEN_LEVELS };
+            formatter.item(&mut text, false)?;
+            Flow::from(&flows.tell(*place)).serialize(&mut Serializer::with_formatter(&mut text, formatter))?;
+        }
+        Ok(text)
+    };
+    let (mine, others) = places.split_at(places.len().min(PORTION));
+    thread::scope(|scope| {
+        let others: Vec<_> = others.chunks(PORTION).map(|places| scope.spawn(move || text(places))).collect();
+        let mine = text(mine);
+        let others = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        [mine].into_iter().chain(others).collect()
+    })
 }
 
 /// Breaks lines in the two outer levels only: each flow is on a line of its own, for `grep` and `less`.

@@ -29,9 +29,22 @@ impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at = jiff::Timestamp::from_nanosecond(i128::from(self.0.0)).map_err(|_| std::fmt::Error)?;
         let t = jiff::tz::TimeZone::UTC.to_datetime(at);
-        let nanos = t.subsec_nanosecond();
-        write!(f, "{}-{:02}-{:02}", t.year(), t.month(), t.day())?;
-        write!(f, "T{:02}:{:02}:{:02}.{nanos:09}Z", t.hour(), t.minute(), t.second())
+        // The years that nanoseconds in 64 bits reach, 1677 to 2262, have four digits. A report holds a dozen times a flow, so
+        // they are written digit by digit.
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        let mut put = |at: std::ops::Range<usize>, mut n: u32| {
+            for digit in text[at].iter_mut().rev() {
+                *digit += (n % 10) as u8;
+                n /= 10;
+            }
+        };
+        put(0..4, u32::from(t.year().unsigned_abs()));
+        let fields = [t.month(), t.day(), t.hour(), t.minute(), t.second()];
+        for (at, n) in [5, 8, 11, 14, 17].into_iter().zip(fields) {
+            put(at..at + 2, u32::from(n.unsigned_abs()));
+        }
+        put(20..29, t.subsec_nanosecond().unsigned_abs());
+        f.write_str(std::str::from_utf8(&text).map_err(|_| std::fmt::Error)?)
     }
 }
 
@@ -413,7 +426,7 @@ pub struct Skipped {
 }
 
 /// The flows, converted one at a time as they are written.
-pub struct Flows<'a>(&'a analysis::Flows);
+pub struct Flows<'a>(pub &'a analysis::Flows);
 
 impl Serialize for Flows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
