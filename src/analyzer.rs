@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::decode::{self, Decoder};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::Connection;
+use crate::flow::prefetch::prefetch;
 use crate::flow::table::{self, GONE, Table};
 use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
@@ -20,6 +21,9 @@ use crate::watch::{Reopening, Watched};
 /// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
 /// that what was fetched is still in the first-level cache when its turn comes.
 pub const BATCH: usize = 32;
+
+/// From a flow to the parts of its heartbeats, one pointer after the other.
+const PREFETCH_STEPS: usize = 3;
 
 /// Receives the events of all flows as they become sure.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;
@@ -146,7 +150,7 @@ impl Analyzer {
                     *hash = table::hash(&segment.src, &segment.dst);
                 }
             }
-            self.flows.table.prefetch(&hashes[..batch.len()]);
+            self.flows.prefetch(&hashes[..batch.len()], &plain);
             for ((frame, plain), hash) in batch.iter().zip(&plain).zip(hashes) {
                 let mine = plain.is_some() && self.options.has(hash);
                 if !mine {
@@ -336,6 +340,27 @@ impl Flows {
         let due = std::mem::take(&mut self.due).into_iter();
         let renumbered = due.map(|Reverse((time, number))| Reverse((time, moved[number] as usize)));
         self.due = renumbered.filter(|Reverse((_, number))| *number != GONE as usize).collect();
+    }
+
+    /// Asks for what these segments of these hashes will need. Each step asks for what the next one reads, for all of them,
+    /// so that nothing is waited for alone.
+    fn prefetch(&self, hashes: &[u32], segments: &[Option<Segment<'_>>; BATCH]) {
+        for hash in hashes {
+            self.table.prefetch(*hash);
+        }
+        let mut flows = [None; BATCH];
+        for (flow, hash) in flows.iter_mut().zip(hashes) {
+            *flow = self.table.likely(*hash);
+            flow.inspect(|flow| prefetch(*flow));
+        }
+        for step in 0..PREFETCH_STEPS {
+            for (flow, segment) in flows.iter().zip(segments) {
+                let payload = segment.as_ref().is_some_and(|s| s.payload_len > 0);
+                if let Some(flow) = flow.filter(|_| payload || step == 0) {
+                    flow.prefetch(step, payload);
+                }
+            }
+        }
     }
 
     /// Takes a segment; false if it is a copy of one taken before.

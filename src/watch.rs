@@ -90,11 +90,6 @@ impl Keyed for Watched {
             (ends.is(server, src) && ends.is(client, dst)).then_some(server)
         }
     }
-
-    #[inline]
-    fn prefetch_parts(&self) {
-        self.live.prefetch();
-    }
 }
 
 impl Watched {
@@ -113,6 +108,12 @@ impl Watched {
             ended: None,
             finished: None,
         }
+    }
+
+    /// Asks for what a segment will need besides the flow itself, a step further from it each time.
+    #[inline]
+    pub fn prefetch(&self, step: usize, payload: bool) {
+        self.live.prefetch(step, payload);
     }
 
     /// The two ends.

@@ -11,9 +11,6 @@ pub trait Keyed {
 
     /// Which of its sides sent from `src` to `dst`, if these are its ends.
     fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side>;
-
-    /// Asks for what a segment will need besides the flow itself.
-    fn prefetch_parts(&self);
 }
 
 /// Flows a chunk holds. Chunks are not moved, so growing costs no copy of a million flows.
@@ -91,22 +88,16 @@ impl<F: Keyed> Table<F> {
         }
     }
 
-    /// Asks for the flows of these hashes. Each step asks for what the next one reads, so that nothing is waited for alone.
-    pub fn prefetch(&self, hashes: &[u32]) {
-        for &hash in hashes {
-            prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
-        }
-        for flow in hashes.iter().filter_map(|hash| self.likely(*hash)) {
-            prefetch(flow);
-        }
-        for flow in hashes.iter().filter_map(|hash| self.likely(*hash)) {
-            flow.prefetch_parts();
-        }
+    /// Asks for the index's slots for a hash.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
     }
 
     /// The flow found under this hash, which is all but surely the one sought.
     #[inline]
-    fn likely(&self, hash: u32) -> Option<&F> {
+    #[must_use]
+    pub fn likely(&self, hash: u32) -> Option<&F> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -220,7 +211,6 @@ mod tests {
                 ((self.1, self.0) == (*src, *dst)).then_some(Side::Server)
             }
         }
-        fn prefetch_parts(&self) {}
     }
 
     fn end(i: u32) -> Endpoint {

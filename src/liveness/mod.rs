@@ -208,11 +208,17 @@ impl Liveness {
         self.rare.as_mut().map_or(&mut [], |r| &mut r.deaths)
     }
 
-    /// Asks for the probes, which nearly every segment of a flow with keepalive needs.
+    /// Asks for what a segment will need: first the probes, and with payload the heartbeats and step by step their parts.
     #[inline]
-    pub fn prefetch(&self) {
-        for probes in self.probes.0.iter().flatten() {
-            prefetch(&**probes);
+    pub fn prefetch(&self, step: usize, payload: bool) {
+        if step == 0 {
+            self.probes.0.iter().flatten().for_each(|probes| prefetch(&**probes));
+        }
+        if let Some(heartbeats) = self.heartbeats.as_ref().filter(|_| payload) {
+            match step.checked_sub(1) {
+                None => prefetch(&**heartbeats),
+                Some(step) => heartbeats.prefetch(step),
+            }
         }
     }
 

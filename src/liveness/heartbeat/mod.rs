@@ -19,6 +19,7 @@ mod track;
 use std::borrow::Cow;
 
 use crate::event::EventKind;
+use crate::flow::prefetch::prefetch;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 use content::{HEAD, says_heartbeat};
@@ -271,6 +272,15 @@ impl Heartbeats {
     pub fn heap(&self) -> usize {
         let seeking = if let Search::Going(s) = &self.search { s.heap() } else { 0 };
         seeking + self.followed.as_ref().map_or(0, |f| f.heap()) + self.rhythm.heap()
+    }
+
+    /// Asks for the parts that the next bytes will need: what a step reads, the one before asked for.
+    #[inline]
+    pub fn prefetch(&self, step: usize) {
+        if let (0, Some(followed)) = (step, &self.followed) {
+            prefetch(&**followed);
+        }
+        self.rhythm.prefetch(step);
     }
 
     /// Takes the next bytes of a stream.

@@ -17,6 +17,7 @@ use super::tls::{Records, begins_record};
 use super::track::Track;
 use super::{Activity, Chunk, Heard, Moment};
 use crate::event::EventKind;
+use crate::flow::prefetch::prefetch;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 
@@ -26,6 +27,9 @@ pub const CLASSES: usize = 32;
 /// Most bytes that one flow's classes and [`Doorkeeper`] take.
 #[cfg(test)]
 const MOST_HEAP: usize = CLASSES * 5 * 1024 + 4096;
+
+/// Classes that are brought from memory before a message comes to them; a heartbeat's flow has few.
+const PREFETCHED: usize = 4;
 
 /// Messages longer than this are data: only their time is noted. A poll's request may be as long.
 pub const LARGE: u32 = 1024;
@@ -238,6 +242,17 @@ impl Rhythm {
         let records = self.records.0.iter().flatten().count() * size_of::<Records>();
         let doorkeeper = if self.doorkeeper.is_some() { size_of::<[u16; 1024]>() } else { 0 };
         self.classes.capacity() * size_of::<Class>() + details + records + doorkeeper
+    }
+
+    /// Asks for the classes, then for what is known of them; of many classes, for the first ones.
+    #[inline]
+    pub fn prefetch(&self, step: usize) {
+        let classes = self.classes.iter().take(PREFETCHED);
+        match step {
+            0 => classes.for_each(prefetch),
+            1 => classes.filter_map(|c| c.detail.as_deref()).for_each(prefetch),
+            _ => {}
+        }
     }
 
     /// Whether a message too large for a beat needs no more than its time noted.
