@@ -74,3 +74,24 @@ pub enum EventKind {
         death: Box<Death>,
     },
 }
+
+impl EventKind {
+    /// Its word in `--events`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            EventKind::FlowStart { .. } => "flow_start",
+            EventKind::FlowEnd(_) => "flow_end",
+            EventKind::Data { .. } => "data",
+            EventKind::KeepaliveProbe { .. } => "keepalive_probe",
+            EventKind::KeepaliveAck { .. } => "keepalive_ack",
+            EventKind::ZeroWindowProbe => "zero_window_probe",
+            EventKind::ZeroWindowAck => "zero_window_ack",
+            EventKind::Retransmission => "retransmission",
+            EventKind::Heartbeat { .. } => "heartbeat",
+            EventKind::HeartbeatReply { .. } => "heartbeat_reply",
+            EventKind::HeartbeatMissed { .. } => "heartbeat_missed",
+            EventKind::PeerDead { .. } => "peer_dead",
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod summary;
+pub mod tables;
 pub mod timeline;
 pub mod totals;
 pub mod watch;

@@ -28,6 +28,7 @@ use crate::phrase::count;
 use crate::report::events::Lines;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, json, schema, text};
+use crate::tables::{self, Tables};
 
 /// How long packets that the kernel still holds are fetched after a live capture was told to stop.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -62,6 +63,9 @@ pub enum RunError {
     /// The user that a capture was to go on as.
     #[error("--user: {0}")]
     User(#[from] confine::Error),
+    /// The tables of `--parquet`.
+    #[error(transparent)]
+    Tables(#[from] tables::Error),
     /// The address of `--metrics`.
     #[error("cannot answer scrapes at {0}: {1}")]
     Metrics(SocketAddr, io::Error),
@@ -150,11 +154,12 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let evidence = cli.write.as_deref().map(|path| evidence(path, cli.sources())).transpose()?;
     // All is open by now, and no thread has been started yet.
     let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
-    let alone = live || cli.events || evidence.is_some();
+    let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
+    let alone = live || cli.events || evidence.is_some() || tables.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let metrics = endpoint.map(serve).transpose()?;
     let lines = Lines::new(io::stdout().lock());
-    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, metrics };
+    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -184,7 +189,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         if let Some(metrics) = &mut told.metrics {
             metrics.update(engine.analyzer(), capture::now(), || source.dropped());
         }
-        if told.result.is_err() || number >= limit || drain_until.is_some_and(|until| Instant::now() >= until) {
+        if told.failed() || number >= limit || drain_until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
         meter.at(source.position(), number);
@@ -206,6 +211,9 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let analysis = engine.finish(end, &mut |event| told.tell(event));
     told.flush();
     heard(told.result)?;
+    if let Some(tables) = told.tables {
+        tables.finish(&analysis)?;
+    }
     if let (Some(evidence), Some(path)) = (told.evidence, &cli.write) {
         let written = evidence.finish().map_err(|e| RunError::File(path.clone(), e))?;
         if written.late > 0 {
@@ -220,12 +228,17 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         dropped_by_kernel: source.dropped(),
         warnings,
         confinement,
-        sources: match &cli.interface {
-            Some(interface) => vec![interface.clone()],
-            None => cli.sources().iter().map(|path| path.display().to_string()).collect(),
-        },
+        sources: sources(cli),
     };
     Ok((analysis, info))
+}
+
+/// The names of what is analysed.
+fn sources(cli: &Cli) -> Vec<String> {
+    match &cli.interface {
+        Some(interface) => vec![interface.clone()],
+        None => cli.sources().iter().map(|path| path.display().to_string()).collect(),
+    }
 }
 
 /// What is analysed.
@@ -272,6 +285,7 @@ struct Told<W> {
     wanted: bool,
     result: io::Result<()>,
     evidence: Option<Evidence>,
+    tables: Option<Tables>,
     metrics: Option<Metrics>,
 }
 
@@ -291,12 +305,20 @@ impl<W: Write> Told<W> {
         if let Some(evidence) = &mut self.evidence {
             evidence.event(event);
         }
+        if let Some(tables) = &mut self.tables {
+            tables.event(event);
+        }
         if let Some(metrics) = &self.metrics {
             metrics.event(event);
         }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);
         }
+    }
+
+    /// Whether going on makes no sense.
+    fn failed(&self) -> bool {
+        self.result.is_err() || self.tables.as_ref().is_some_and(Tables::failed)
     }
 
     /// Hands over what was told since the last time: after each portion of packets, so at once where they are live.

@@ -68,6 +68,18 @@ pub enum Handshake {
     None,
 }
 
+impl Handshake {
+    /// Its word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Handshake::Full => "full",
+            Handshake::Partial => "partial",
+            Handshake::None => "none",
+        }
+    }
+}
+
 /// How a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -293,6 +305,18 @@ pub enum Basis {
     CaptureEnded,
 }
 
+impl Basis {
+    /// Its word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::Observed => "observed",
+            Basis::Inferred => "inferred",
+            Basis::CaptureEnded => "capture_ended",
+        }
+    }
+}
+
 /// One side took the other for dead, or should have and did not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Death {
@@ -368,6 +392,18 @@ pub enum Ground {
     Declared,
     /// A stack's or a protocol's default stands in, as the note says.
     Assumed,
+}
+
+impl Ground {
+    /// Its word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Ground::Observed => "observed",
+            Ground::Declared => "declared",
+            Ground::Assumed => "assumed",
+        }
+    }
 }
 
 /// If this side died silently now, would the other know, and when?

@@ -19,13 +19,16 @@ pub use values::Net;
 use crate::liveness::findings::FailOn;
 
 /// `--version` tells what the build can do.
-const LONG_VERSION: &str = if cfg!(feature = "libpcap") {
-    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: libpcap (capture filters, -i any)")
-} else {
-    concat!(
+const LONG_VERSION: &str = match (cfg!(feature = "libpcap"), cfg!(feature = "parquet")) {
+    (true, true) => {
+        concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: libpcap (capture filters, -i any), parquet (--parquet)")
+    }
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: libpcap (capture filters, -i any)"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: parquet (--parquet)"),
+    (false, false) => concat!(
         env!("CARGO_PKG_VERSION"),
-        "\nfeatures: none (build with --features libpcap for capture filters and -i any)"
-    )
+        "\nfeatures: none (build with --features libpcap for capture filters and -i any, parquet for --parquet)"
+    ),
 };
 
 const FEW_EXAMPLES: &str = "\
@@ -50,6 +53,7 @@ Examples:
   hbsniff --fail-on dead-peer,unprotected ci.pcap
                                                 a gate for tests: exit status 1 if something is wrong
   hbsniff -i eth0 --write evidence.pcapng       keep only the packets that matter, explained, for Wireshark
+  hbsniff -i eth0 --metrics 127.0.0.1:9469      answer Prometheus while capturing
   hbsniff explain keepalive_suppressed          what a word of the report means, and how to fix it
   hbsniff --completions bash > /etc/bash_completion.d/hbsniff
   hbsniff --man > /usr/local/share/man/man1/hbsniff.1
@@ -126,6 +130,10 @@ pub struct Cli {
     /// Write the packets that matter to this pcapng file, each with a comment that says what it is and why
     #[arg(long, help_heading = "Output", value_name = "FILE")]
     pub write: Option<PathBuf>,
+
+    /// Write tables of flows, events and deaths into this folder, as Parquet files (needs a build with parquet)
+    #[arg(long, help_heading = "Output", value_name = "FOLDER", hide_short_help = true, conflicts_with = "interface")]
+    pub parquet: Option<PathBuf>,
 
     /// While capturing, answer Prometheus and other scrapers at this address and port, such as 127.0.0.1:9469, under
     /// /metrics

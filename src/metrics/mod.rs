@@ -87,7 +87,12 @@ impl Default for Metrics {
         start.set(seconds(capture::now().0));
         let resident = add_in(Unit::Bytes, process, "resident_memory", "Memory of the process that is in RAM");
         let ours = registry.sub_registry_with_prefix("hbsniff");
-        let features = if cfg!(feature = "libpcap") { "libpcap" } else { "" };
+        let features = match (cfg!(feature = "libpcap"), cfg!(feature = "parquet")) {
+            (true, true) => "libpcap,parquet",
+            (true, false) => "libpcap",
+            (false, true) => "parquet",
+            (false, false) => "",
+        };
         // A gauge, as is the custom, rather than OpenMetrics' info, which the older text format does not know.
         let build: Gauges<2> = add(ours, "build_info", "What is running");
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("features", features)]).set(1);
