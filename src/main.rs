@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use hbsniff::cli::Cli;
-use hbsniff::run::{Verdict, complain, run};
+use hbsniff::run::{RunError, Verdict, complain, run};
 
 fn main() -> ExitCode {
-    match run(&Cli::from_args()) {
+    match Cli::from_args().map_err(RunError::from).and_then(|cli| run(&cli)) {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(1),
         Err(e) => {

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{ColorChoice, CommandFactory};
+use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::analysis::Analysis;
 use crate::analyzer::{BATCH, FlowFilter};
 use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
-use crate::cli::{Cli, Command, Meter};
+use crate::cli::{Cli, Command, ConfigError, Meter};
 use crate::confine::{self, Confinement, Needs, confine};
 use crate::engine::Engine;
 use crate::event::Event;
@@ -51,6 +52,9 @@ pub enum RunError {
     /// The output.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
+    /// The configuration file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A word that means nothing here.
     #[error(transparent)]
     Unknown(#[from] explain::Unknown),
@@ -93,11 +97,15 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
         heard(all.iter().try_for_each(|i| writeln!(out, "{i}")).and_then(|()| out.flush()))?;
         return Ok(Verdict::Clean);
     }
+    let mut own_limits = cli.own_limits.clone();
     if let Some(path) = &cli.limits {
         let wrong = |e: String| RunError::Limits(path.display().to_string(), e);
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        limits::add(limits::parse(&text).map_err(|e| wrong(e.to_string()))?);
+        own_limits.extend(limits::parse(&text).map_err(|e| wrong(e.to_string()))?);
     }
+    limits::add(own_limits);
+    // Before privileges and files go.
+    let zone = cli.local.then(TimeZone::system);
     let (analysis, info) = analyse(cli)?;
     if cli.json || cli.events {
         // The text tells them itself.
@@ -110,7 +118,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     } else if cli.events {
         Ok(())
     } else {
-        let options = TextOptions { all: cli.all, color: color(cli.color) };
+        let options = TextOptions { all: cli.all, color: color(cli.color), zone };
         text::write(&mut out, &analysis, &info, &options)
     })?;
     heard(out.flush())?;

@@ -70,12 +70,15 @@ fn usage_errors_are_2_and_help_is_0() {
     error(&["x.pcap", "--json", "--events"]);
     error(&["x.pcap", "-i", "lo"]);
     error(&["x.pcap", "--packets", "0"]);
-    let (status, stdout, _) = told(&run(&["--help"]));
-    assert_eq!(status, 0);
-    assert!(stdout.contains("Examples:") && stdout.contains("--fail-on"));
+    for (option, word) in [("--help", "--fail-on"), ("--help-all", "--memory-limit"), ("-h", "--help-all")] {
+        let (status, stdout, _) = told(&run(&[option]));
+        assert!(status == 0 && stdout.contains("Examples:") && stdout.contains(word), "{stdout}");
+    }
     let (status, stdout, _) = told(&run(&["--version"]));
     assert_eq!(status, 0);
-    assert!(stdout.contains(env!("CARGO_PKG_VERSION")) && stdout.contains("features:"), "{stdout}");
+    assert!(stdout.contains(env!("CARGO_PKG_VERSION")), "{stdout}");
+    let sign = if cfg!(feature = "libpcap") { '+' } else { '-' };
+    assert!(stdout.contains(&format!("{sign}libpcap")), "{stdout}");
 }
 
 #[test]
@@ -254,15 +257,51 @@ fn a_word_is_explained_and_an_unknown_one_is_2() {
 }
 
 #[test]
-fn short_help_fits_a_screen_and_manual_and_completions_know_the_options() {
-    let (_, short, _) = told(&run(&["-h"]));
-    assert!(short.lines().count() <= 48 && short.contains("Examples:"), "{short}");
+fn manual_and_completions_know_the_options() {
     let (status, manual, _) = told(&run(&["--man"]));
     assert!(status == 0 && manual.contains(".TH hbsniff 1") && manual.contains("fail\\-on"), "{manual}");
     for shell in ["bash", "zsh", "fish"] {
         let (status, completions, _) = told(&run(&["--completions", shell]));
         assert!(status == 0 && completions.contains("fail-on") && completions.contains("explain"), "{completions}");
     }
+}
+
+#[test]
+fn a_configuration_gives_defaults_and_says_where_it_is_wrong() {
+    let dir = Dir::new();
+    let capture = dir.file("a.pcap", &pcap(&handshake()));
+    let config = dir.file("config.toml", b"json = true\n");
+    let run = |args: &[&str], set: &dyn Fn(&mut Command)| {
+        let mut command = hbsniff();
+        set(command.args(args));
+        told(&command.output().unwrap())
+    };
+    let is_json = |(status, stdout, stderr): (i32, String, String)| {
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        stdout.starts_with('{')
+    };
+    assert!(is_json(run(&["--config", &config, &capture], &|_| ())));
+    assert!(is_json(run(&[&capture], &|c| {
+        c.env("HBSNIFF_CONFIG", &config);
+    })));
+    assert!(!is_json(run(&["--no-config", &capture], &|c| {
+        c.env("HBSNIFF_CONFIG", &config);
+    })));
+    assert!(!is_json(run(&["--config", &config, "--all", &capture], &|_| ())), "the command line wins");
+    let home = dir.0.path().join("xdg");
+    fs::create_dir_all(home.join("hbsniff")).unwrap();
+    fs::copy(&config, home.join("hbsniff/config.toml")).unwrap();
+    assert!(is_json(run(&[&capture], &|c| {
+        c.env_remove("HBSNIFF_CONFIG").env("XDG_CONFIG_HOME", &home);
+    })));
+
+    let stderr = error(&["--config", &dir.file("bad.toml", b"\nprot = 5432\n"), &capture]);
+    assert!(["bad.toml", "line 2", "prot", "did you mean port?"].iter().all(|w| stderr.contains(w)), "{stderr}");
+    assert!(error(&["--config", "/nowhere.toml", &capture]).contains("/nowhere.toml"));
+    let (status, ..) = run(&["--help"], &|c| {
+        c.env("HBSNIFF_CONFIG", "/nowhere.toml");
+    });
+    assert_eq!(status, 0, "what analyses nothing needs no configuration");
 }
 
 #[test]

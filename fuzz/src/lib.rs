@@ -204,7 +204,7 @@ pub fn report(bytes: &[u8]) {
     let info = CaptureInfo { warnings: files.warnings(), ..CaptureInfo::default() };
     let analysis = analyzer.finish(None, &mut |event| lines.tell(event).expect("memory takes everything"));
     let mut told = Vec::new();
-    text::write(&mut told, &analysis, &info, &TextOptions { all: true, color: false })
+    text::write(&mut told, &analysis, &info, &TextOptions { all: true, ..TextOptions::default() })
         .expect("memory takes everything");
     let told = String::from_utf8(told).expect("the report is UTF-8");
     assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "{told:?}");

@@ -1,15 +1,20 @@
 //! The command line: what may be asked, and its help.
 
+mod config;
 mod meter;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+
+use config::Config;
+pub use config::ConfigError;
 
 use crate::confine::Identity;
 use crate::packet::{Address, Endpoint};
@@ -17,170 +22,219 @@ pub use meter::Meter;
 pub use values::Net;
 
 use crate::liveness::findings::FailOn;
+use crate::liveness::limits::Limit;
 
-/// `--version` tells what the build can do.
-const LONG_VERSION: &str = match (cfg!(feature = "libpcap"), cfg!(feature = "parquet")) {
-    (true, true) => {
-        concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: libpcap (capture filters, -i any), parquet (--parquet)")
-    }
-    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: libpcap (capture filters, -i any)"),
-    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: parquet (--parquet)"),
-    (false, false) => concat!(
-        env!("CARGO_PKG_VERSION"),
-        "\nfeatures: none (build with --features libpcap for capture filters and -i any, parquet for --parquet)"
-    ),
-};
+/// What the build can do: a feature's name, whether it is in, what it gives.
+const FEATURES: &[(&str, bool, &str)] = &[
+    ("libpcap", cfg!(feature = "libpcap"), "tcpdump's filter expressions (--capture-filter) and -i any"),
+    ("parquet", cfg!(feature = "parquet"), "tables for DuckDB and Spark (--parquet)"),
+];
+
+/// The version with the features that are in (`+`) and those that are not (`-`).
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let features: Vec<_> = FEATURES.iter().map(|(name, on, _)| format!("{}{name}", sign(*on))).collect();
+        format!("{} ({})", env!("CARGO_PKG_VERSION"), features.join(" "))
+    });
+    &VERSION
+}
+
+/// The same, and what each feature gives.
+fn long_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let features = FEATURES.iter().map(|(name, on, gives)| format!("\n{}{name}: {gives}", sign(*on)));
+        version().to_owned() + &features.collect::<String>()
+    });
+    &VERSION
+}
+
+fn sign(on: bool) -> char {
+    if on { '+' } else { '-' }
+}
+
+const USAGE: &str = "\
+hbsniff [OPTIONS] FILE...
+       hbsniff [OPTIONS] -i INTERFACE
+       hbsniff explain [WORD]";
+
+/// How the help is laid out: what it is for, how to call it, examples, options.
+const LAYOUT: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
 
 const FEW_EXAMPLES: &str = "\
 Examples:
-  hbsniff trace.pcap                        who died, who noticed, how long it took
-  hbsniff --port 5432 --all a.pcap b.pcap   every flow of a database, over two files
-  hbsniff -i eth0 --duration 30m            watch an interface for half an hour, then report
-  hbsniff --events -i eth0                  one line of JSON for each event, as it happens
-  hbsniff explain keepalive_suppressed      what a word of the report means, and how to fix it
-
-More options and examples: --help";
+  hbsniff trace.pcap                   who died, who noticed, how long it took
+  hbsniff --port 5432 --all a.pcap     every flow of a database, in full
+  hbsniff -i eth0 --duration 30m       watch an interface, then report
+  hbsniff explain keepalive_suppressed what a word of the report means";
 
 const EXAMPLES: &str = "\
 Examples:
-  hbsniff trace.pcap                            who died, who noticed, how long it took
+  hbsniff trace.pcap
+      who died, who noticed, how long it took
   hbsniff --port 5432 --all day1.pcap day2.pcap.gz
-                                                every flow of a database, over two files
-  hbsniff --json trace.pcap | jq .summary       the same for scripts
-  hbsniff -i eth0 --duration 30m                watch an interface for half an hour, then report
-  hbsniff -i eth0 --events                      one line of JSON for each event, as it happens
-  ssh host tcpdump -U -w - tcp | hbsniff -      watch another host
+      every flow of a database, over two files
+  hbsniff --json trace.pcap | jq .summary
+      the same for scripts
+  hbsniff -i eth0 --duration 30m
+      watch an interface for half an hour, then report
+  hbsniff -i eth0 --events
+      one line of JSON for each event, as it happens
+  ssh host tcpdump -U -w - tcp | hbsniff -
+      watch another host
   hbsniff --fail-on dead-peer,unprotected ci.pcap
-                                                a gate for tests: exit status 1 if something is wrong
-  hbsniff -i eth0 --write evidence.pcapng       keep only the packets that matter, explained, for Wireshark
-  hbsniff -i eth0 --metrics 127.0.0.1:9469      answer Prometheus while capturing
-  hbsniff explain keepalive_suppressed          what a word of the report means, and how to fix it
+      a gate for tests: exit status 1 if something is wrong
+  hbsniff -i eth0 --write evidence.pcapng
+      keep only the packets that matter, explained, for Wireshark
+  hbsniff -i eth0 --metrics 127.0.0.1:9469
+      answer Prometheus while capturing
+  hbsniff explain keepalive_suppressed
+      what a word of the report means, and how to fix it
   hbsniff --completions bash > /etc/bash_completion.d/hbsniff
   hbsniff --man > /usr/local/share/man/man1/hbsniff.1
 
+Configuration file:
+  $XDG_CONFIG_HOME/hbsniff/config.toml (that is ~/.config/hbsniff/config.toml),
+  or else /etc/hbsniff.toml. It has options as they are called here, without
+  the dashes, and rows for the table of idle timeouts as in --limits; the
+  command line wins.
+      memory-limit = \"512M\"
+      local = true
+      port = [5432, 6379]
+      [[limit]]
+      name = \"our own NAT\"
+      limit_s = 600
+      resets = \"any\"
+      source = \"the network team's wiki\"
+
 Exit status: 0 analysed, 1 analysed and --fail-on matched, 2 could not be analysed.";
 
-/// The client died: does the server know, when did it know, and would it know if it died now?
+/// The client died: does the server know, when did it, and would it now?
 ///
 /// Reads a capture, or captures from an interface, and tells TCP keepalive probes from application heartbeats and from
 /// what only looks like them: which settings are in force, where a dead peer was noticed and after how long, and which
 /// connections nobody watches.
 #[derive(Debug, Parser)]
-#[command(name = "hbsniff", version, long_version = LONG_VERSION, after_help = FEW_EXAMPLES,
-    after_long_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(name = "hbsniff", version = version(), long_version = long_version(), override_usage = USAGE,
+    help_template = LAYOUT, after_help = FEW_EXAMPLES, after_long_help = EXAMPLES, disable_help_flag = true,
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do instead of analysing.
     #[command(subcommand)]
     pub command: Option<Command>,
 
     /// Captures to read, in this order, as one: pcap or pcapng, also packed by gzip or zstd; - is standard input
-    #[arg(value_name = "FILE", conflicts_with = "interface")]
+    #[arg(value_name = "FILE", conflicts_with = "interface", hide_short_help = true)]
     files: Vec<PathBuf>,
 
-    /// The same, as tcpdump and tshark spell it
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interface", "files"])]
-    read: Vec<PathBuf>,
-
-    /// Capture from this interface until Ctrl-C, --duration or --packets
+    /// Capture from this interface until Ctrl-C
+    ///
+    /// Or until --duration or --packets say so.
     #[arg(short, long, value_name = "NAME")]
     pub interface: Option<String>,
 
-    /// List the interfaces that can be captured from
-    #[arg(short = 'D', long, exclusive = true)]
-    pub list_interfaces: bool,
-
-    /// Stop after this long: 90s, 5m, 1h30m; a number alone is seconds
+    /// Stop after this long: 90s, 5m, 1h30m, or seconds
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
 
-    /// Stop after this many packets
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
-
-    /// Print the report as one JSON document
-    #[arg(long, help_heading = "Output", conflicts_with = "events")]
-    pub json: bool,
-
-    /// Print each event as a line of JSON as soon as it is sure, and no report
-    #[arg(long, help_heading = "Output")]
-    pub events: bool,
-
-    /// Print the JSON Schema of --json and --events
-    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
-    pub schema: bool,
-
-    /// Print the manual page
-    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
-    pub man: bool,
-
-    /// Print the completions for a shell
-    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true, value_name = "SHELL")]
-    pub completions: Option<Shell>,
-
-    /// A table of idle timeouts of your own load balancers, NATs and proxies, added to the built-in one: TOML with
-    /// `[[limit]]` name, limit_s, resets ("any" or "payload"), ends ("silent", "rst_next_sender", "rst_both", "fin"; may be
-    /// left out), source
-    #[arg(long, help_heading = "More", value_name = "FILE", hide_short_help = true)]
-    pub limits: Option<PathBuf>,
+    /// Only flows with this port; also --host, --net
+    ///
+    /// At either end. Several of one kind: either; --port with --host or --net: both.
+    #[arg(long, value_name = "NUMBER")]
+    pub port: Vec<u16>,
 
     /// Tell of every flow in full, the healthy ones too
-    #[arg(long, help_heading = "Output", conflicts_with_all = ["json", "events"])]
+    #[arg(long, conflicts_with_all = ["json", "events"])]
     pub all: bool,
 
-    /// Write the packets that matter to this pcapng file, each with a comment that says what it is and why
-    #[arg(long, help_heading = "Output", value_name = "FILE")]
+    /// Print the report as one JSON document
+    #[arg(long, conflicts_with = "events")]
+    pub json: bool,
+
+    /// Print each event as JSON as soon as it is sure
+    ///
+    /// One on a line, and no report.
+    #[arg(long)]
+    pub events: bool,
+
+    /// Write the packets that matter, for Wireshark
+    ///
+    /// To this pcapng file, each with a comment that says what it is and why.
+    #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
 
-    /// Write tables of flows, events and deaths into this folder, as Parquet files (needs a build with parquet)
-    #[arg(long, help_heading = "Output", value_name = "FOLDER", hide_short_help = true, conflicts_with = "interface")]
+    /// Write tables of flows, events and deaths into this folder
+    ///
+    /// As Parquet files; needs a build with parquet.
+    #[arg(long, help_heading = "Input", value_name = "FOLDER", hide_short_help = true, conflicts_with = "interface")]
     pub parquet: Option<PathBuf>,
 
-    /// While capturing, answer Prometheus and other scrapers at this address and port, such as 127.0.0.1:9469, under
-    /// /metrics
-    #[arg(long, help_heading = "Output", value_name = "ADDRESS:PORT", hide_short_help = true,
+    /// While capturing, answer Prometheus and other scrapers at this address
+    ///
+    /// And port, such as 127.0.0.1:9469, under /metrics.
+    #[arg(long, help_heading = "Capture", value_name = "ADDRESS:PORT", hide_short_help = true,
         conflicts_with_all = ["files", "read"])]
     pub metrics: Option<SocketAddr>,
 
-    /// Exit with status 1 if this is found: dead-peer, unprotected, or a finding's code such as half_open; several may
-    /// be given, with commas between
-    #[arg(long, help_heading = "Output", value_name = "WHAT", value_delimiter = ',')]
+    /// Exit with 1 for dead-peer, unprotected, a finding
+    ///
+    /// A finding is named by its code, such as half_open. Several may be given, with commas between.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
 
-    /// Threads that analyse files: 1 or 2 [default: 2 where there are two processors]
-    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub threads: Option<u8>,
+    /// All options and more examples (-h, --help: this)
+    #[arg(long, action = ArgAction::HelpLong)]
+    help_all: Option<bool>,
 
-    /// Keep to about this much memory, with K, M or G: beyond, the flows that tell least are let go, which the report says
-    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "SIZE", value_parser = values::memory, default_value = "1G")]
-    pub memory_limit: usize,
+    /// Print version
+    #[arg(short = 'V', long, hide_short_help = true, action = ArgAction::Version)]
+    version: Option<bool>,
 
-    /// When to use colours; NO_COLOR in the environment is heeded too
-    #[arg(long, hide_short_help = true, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
+    /// Print one screen of help
+    #[arg(short, long, hide_short_help = true, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
+    /// The same as FILE, as tcpdump and tshark spell it
+    #[arg(short, long, help_heading = "Input", value_name = "FILE", conflicts_with_all = ["interface", "files"], hide_short_help = true)]
+    read: Vec<PathBuf>,
+
+    /// List the interfaces that can be captured from
+    #[arg(short = 'D', long, help_heading = "Input", exclusive = true, hide_short_help = true)]
+    pub list_interfaces: bool,
+
+    /// Stop after this many packets
+    #[arg(long, help_heading = "Input", value_name = "N", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    pub packets: Option<u64>,
 
     /// Only flows with this address at either end
-    #[arg(
-        long,
-        help_heading = "Flows (several of one kind: either; --port with the others: both)",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, help_heading = "Input", value_name = "ADDRESS", hide_short_help = true)]
     pub host: Vec<IpAddr>,
 
     /// Only flows with an end in this network
-    #[arg(
-        long,
-        help_heading = "Flows (several of one kind: either; --port with the others: both)",
-        value_name = "CIDR"
-    )]
+    #[arg(long, help_heading = "Input", value_name = "CIDR", hide_short_help = true)]
     pub net: Vec<Net>,
 
-    /// Only flows with this port at either end
-    #[arg(
-        long,
-        help_heading = "Flows (several of one kind: either; --port with the others: both)",
-        value_name = "NUMBER"
-    )]
-    pub port: Vec<u16>,
+    /// Threads that analyse files: 1 or 2 [default: 2 where there are two processors]
+    #[arg(long, hide_short_help = true, help_heading = "Input", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub threads: Option<u8>,
+
+    /// Keep to about this much memory, with K, M or G: beyond, the flows that tell least are let go, which the report says
+    #[arg(long, hide_short_help = true, help_heading = "Input", value_name = "SIZE", value_parser = values::memory, default_value = "1G")]
+    pub memory_limit: usize,
+
+    /// Times in local time (TZ, or the system's zone)
+    ///
+    /// In the text; JSON is always UTC.
+    #[arg(long, hide_short_help = true, help_heading = "Text", overrides_with = "utc")]
+    pub local: bool,
+
+    /// Times in UTC (the default)
+    #[arg(long, hide_short_help = true, help_heading = "Text", overrides_with = "local")]
+    utc: bool,
+
+    /// When to use colours; NO_COLOR in the environment is heeded too
+    #[arg(long, hide_short_help = true, help_heading = "Text", value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
 
     /// Capture only what this expression of tcpdump's matches (needs a build with libpcap)
     #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "EXPRESSION", conflicts_with_all = ["files", "read"])]
@@ -207,6 +261,39 @@ pub struct Cli {
     /// See only packets from and to this host
     #[arg(long, hide_short_help = true, help_heading = "Capture", conflicts_with_all = ["files", "read"], overrides_with = "promiscuous")]
     no_promiscuous: bool,
+
+    /// Read defaults for these options from this file
+    ///
+    /// Instead of from the places named under Configuration file; so does the environment's HBSNIFF_CONFIG.
+    #[arg(long, help_heading = "More", value_name = "FILE", hide_short_help = true)]
+    config: Option<PathBuf>,
+
+    /// Read no configuration file
+    #[arg(long, help_heading = "More", hide_short_help = true, conflicts_with = "config")]
+    no_config: bool,
+
+    /// A table of idle timeouts of your own load balancers, NATs and proxies, added to the built-in one
+    ///
+    /// TOML with `[[limit]]` name, limit_s, resets ("any" or "payload"), ends ("silent", "rst_next_sender", "rst_both",
+    /// "fin"; may be left out), source.
+    #[arg(long, help_heading = "More", value_name = "FILE", hide_short_help = true)]
+    pub limits: Option<PathBuf>,
+
+    /// Rows for that table from the configuration file.
+    #[arg(skip)]
+    pub own_limits: Vec<Limit>,
+
+    /// Print the JSON Schema of --json and --events
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
+    pub schema: bool,
+
+    /// Print the manual page
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true)]
+    pub man: bool,
+
+    /// Print the completions for a shell
+    #[arg(long, help_heading = "More", exclusive = true, hide_short_help = true, value_name = "SHELL")]
+    pub completions: Option<Shell>,
 }
 
 /// What can be done besides analysing.
@@ -220,17 +307,29 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Reads the process's arguments; on a mistake, or for `--help`, says so and ends the process.
-    #[must_use]
-    pub fn from_args() -> Self {
-        let cli = Self::parse();
+    /// Reads the process's arguments and the configuration file; on a mistake in the arguments, or for `--help`, says so
+    /// and ends the process.
+    ///
+    /// # Errors
+    /// If the configuration file cannot be used.
+    pub fn from_args() -> Result<Self, ConfigError> {
+        // The usage line tells of it already.
+        let command = Self::command().mut_subcommand("explain", |explain| explain.hide(true));
+        let args: Vec<_> = std::env::args_os().collect();
+        let given = command.clone().get_matches_from(&args);
+        let (args, own_limits) = match Config::find(&given, &command)? {
+            Some(config) => (config.before(&args, &given, &command), config.limits),
+            None => (args, Vec::new()),
+        };
+        let matches = command.clone().get_matches_from(args);
+        let cli = Cli { own_limits, ..Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()) };
         let told = cli.command.is_some() || cli.man || cli.completions.is_some();
         let given = told || cli.list_interfaces || cli.schema || cli.interface.is_some() || !cli.sources().is_empty();
         if !given {
             let what = "nothing to analyse: give a capture FILE, - for standard input, or -i INTERFACE";
             Self::command().error(ErrorKind::MissingRequiredArgument, what).exit();
         }
-        cli
+        Ok(cli)
     }
 
     /// The files to read, in order.
@@ -287,6 +386,14 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_old() {
+        let help = Cli::command().mut_subcommand("explain", |c| c.hide(true)).term_width(80).render_help().to_string();
+        // One line is for the prompt.
+        assert!(help.lines().count() < 24 && help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(help.contains("Examples:") && help.contains("--help-all"), "{help}");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::CaptureInfo;
 use super::model::Summary;
 use crate::analysis::{Analysis, Flows, Place};
@@ -15,12 +18,14 @@ use crate::summary::{
 };
 
 /// How the text is to be.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TextOptions {
     /// Every flow, in full. Otherwise each group shows its first flows and counts the others.
     pub all: bool,
     /// With a terminal's colours.
     pub color: bool,
+    /// Where the clock hangs that tells times; `None` is UTC.
+    pub zone: Option<TimeZone>,
 }
 
 /// Flows with a dead peer told in full without [`TextOptions::all`]: the pattern is clear by then.
@@ -46,7 +51,7 @@ pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, opti
     let flows = &analysis.flows;
     let start = analysis.first_packet.unwrap_or_default();
     let end = analysis.last_packet.unwrap_or(start);
-    let mut text = Text { out, options: *options, flows, start, end };
+    let mut text = Text { out, options, flows, start, end };
     text.headline(&groups)?;
     text.capture(analysis, &groups.sum, info)?;
     for (group, name) in [(&groups.dead, "with a dead peer"), (&groups.warned, "with a warning")] {
@@ -219,7 +224,7 @@ enum Tone {
 
 struct Text<'w, W> {
     out: &'w mut W,
-    options: TextOptions,
+    options: &'w TextOptions,
     flows: &'w Flows,
     /// Relative times count from here, as Wireshark's do.
     start: Time,
@@ -293,10 +298,12 @@ impl<W: Write> Text<'_, W> {
         };
         write!(self.out, "{source}{}, {}", count(sum.flows, "flow"), count(analysis.packets, "packet"))?;
         if let (Some(first), Some(last)) = (analysis.first_packet, analysis.last_packet) {
-            let (from, to) = (Clock::new(first), Clock::new(last));
+            let (from, to) = (self.clock(first), self.clock(last));
+            let to_zone = to.zone;
             let to = if from.date == to.date { to.time } else { format!("{} {}", to.date, to.time) };
             let span = duration(seconds(last.since(first)));
-            write!(self.out, ", {} {} to {to} UTC ({span})", from.date, from.time)?;
+            let zone = if from.zone == to_zone { String::new() } else { format!(" {}", from.zone) };
+            write!(self.out, ", {} {}{zone} to {to} {to_zone} ({span})", from.date, from.time)?;
         }
         for (n, what) in [(sum.with_keepalive, "keepalive"), (sum.with_heartbeat, "heartbeats")] {
             if n > 0 {
@@ -476,9 +483,20 @@ impl<W: Write> Text<'_, W> {
 
     /// As the clock shows it and from the capture's start.
     fn moment(&self, at: Time) -> String {
-        let (clock, first) = (Clock::new(at), Clock::new(self.start));
+        let (clock, first) = (self.clock(at), self.clock(self.start));
         let date = if clock.date == first.date { String::new() } else { format!("{} ", clock.date) };
         format!("{date}{} (+{})", clock.time, duration(seconds(at.since(self.start))))
+    }
+
+    fn clock(&self, at: Time) -> Clock {
+        let zone = self.options.zone.clone().unwrap_or(TimeZone::UTC);
+        let at = Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
+        let t = zone.to_datetime(at);
+        Clock {
+            date: format!("{}-{:02}-{:02}", t.year(), t.month(), t.day()),
+            time: format!("{:02}:{:02}:{:02}.{:03}", t.hour(), t.minute(), t.second(), t.millisecond()),
+            zone: zone.to_offset_info(at).abbreviation().to_owned(),
+        }
     }
 
     fn label(&mut self, tone: Tone, indent: &str, label: &str) -> io::Result<()> {
@@ -514,20 +532,12 @@ fn many_dead(groups: &Groups) -> String {
     format!("{what} on {} of {}{noticed}{open}.", groups.dead.count, count(groups.sum.flows, "flow"))
 }
 
-/// A moment as a UTC clock shows it, to the millisecond.
+/// A moment as a clock shows it, to the millisecond.
 struct Clock {
     date: String,
     time: String,
-}
-
-impl Clock {
-    fn new(at: Time) -> Self {
-        let text = super::model::Time(at).to_string();
-        match text.split_once('T') {
-            Some((date, time)) => Clock { date: date.to_owned(), time: time.chars().take(12).collect() },
-            None => Clock { date: String::new(), time: text },
-        }
-    }
+    /// The clock's zone, as `UTC` or `CET`.
+    zone: String,
 }
 
 fn ends(flow: &FlowSummary) -> String {
@@ -776,7 +786,7 @@ mod tests {
         let analysis = Analysis { flows: flows.into(), ..Analysis::default() };
         let short = text(&analysis, &CaptureInfo::default(), TextOptions::default());
         assert!(short.contains("… and 180 more that are watched"), "{short}");
-        let long = text(&analysis, &CaptureInfo::default(), TextOptions { all: true, color: false });
+        let long = text(&analysis, &CaptureInfo::default(), TextOptions { all: true, ..TextOptions::default() });
         assert_eq!(long.matches(" → ").count(), 200);
     }
 
@@ -792,13 +802,25 @@ mod tests {
         assert!(text.contains("SO_KEEPALIVE"), "{text}");
     }
 
+    /// Rules as in POSIX, so that the test needs no zone files: the sample begins at 18:20:11 UTC on 2026-11-22.
+    #[test]
+    fn times_are_told_by_the_clock_asked_for() {
+        let (analysis, info) = sample::analysis();
+        let zone = Some(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap());
+        let local = text(&analysis, &info, TextOptions { zone, ..TextOptions::default() });
+        assert!(local.contains("2026-11-22 19:20:11.123 to ") && local.contains(" CET ("), "{local}");
+        assert!(local.contains("at 19:20:20.423 (+9.3 s)"), "{local}");
+        let utc = text(&analysis, &info, TextOptions::default());
+        assert!(utc.contains("2026-11-22 18:20:11.123 to ") && utc.contains(" UTC ("), "{utc}");
+    }
+
     #[test]
     fn colour_only_when_told_and_nothing_else_escapes() {
         let (analysis, mut info) = sample::analysis();
         info.sources = vec!["a\u{1b}]0;x\u{7}.pcap".into()];
         let plain = text(&analysis, &info, TextOptions::default());
         assert!(!plain.contains('\u{1b}'), "{plain:?}");
-        let colored = text(&analysis, &info, TextOptions { all: true, color: true });
+        let colored = text(&analysis, &info, TextOptions { all: true, color: true, ..TextOptions::default() });
         assert!(colored.contains("\u{1b}[1;31m"));
     }
 }

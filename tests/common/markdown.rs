@@ -68,7 +68,7 @@ pub fn links_exist(name: &str) {
 
 /// Every option of hbsniff in the commands shown must exist.
 pub fn options_exist(name: &str) {
-    let help = super::stdout(&["--help"], b"");
+    let help = super::stdout(&["--help-all"], b"");
     let text = read(name);
     let lines = ["sh", "console"].into_iter().flat_map(|kind| blocks(&text, kind)).flat_map(str::lines);
     for line in lines {
