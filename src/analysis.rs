@@ -9,6 +9,7 @@ use crate::liveness::findings::FailOn;
 use crate::liveness::verdict;
 use crate::packet::{Address, Endpoint, Time};
 use crate::phrase::count;
+use crate::sockets::Sockets;
 use crate::summary::{FlowSummary, Handshake, Side};
 use crate::totals::Summary;
 use crate::watch::Watched;
@@ -101,7 +102,10 @@ impl LetGo {
 /// The flows of a capture. A million of them are kept as the analysis left them; their summaries, several times as large,
 /// are made one at a time, and put into words only for those that are told of.
 #[derive(Default)]
-pub struct Flows(Kept);
+pub struct Flows {
+    kept: Kept,
+    sockets: Sockets,
+}
 
 enum Kept {
     /// As the analysis left them: one table for each thread, and the end of the capture.
@@ -130,9 +134,15 @@ impl fmt::Debug for Flows {
     }
 }
 
+impl From<Kept> for Flows {
+    fn from(kept: Kept) -> Self {
+        Flows { kept, sockets: Sockets::default() }
+    }
+}
+
 impl From<Vec<FlowSummary>> for Flows {
     fn from(flows: Vec<FlowSummary>) -> Self {
-        Flows(Kept::Told(flows))
+        Kept::Told(flows).into()
     }
 }
 
@@ -141,13 +151,18 @@ impl Flows {
     #[must_use]
     pub fn new(mut tables: Vec<Table<Watched>>, end: Time) -> Self {
         find_replacements(&mut tables);
-        Flows(Kept::Watched(tables, end))
+        Kept::Watched(tables, end).into()
+    }
+
+    /// From now on tells of each flow what this host's kernel knows of its sockets.
+    pub fn know(&mut self, sockets: Sockets) {
+        self.sockets = sockets;
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match &self.kept {
             Kept::Watched(tables, _) => tables.iter().map(Table::len).sum(),
             Kept::Told(flows) => flows.len(),
         }
@@ -162,7 +177,7 @@ impl Flows {
     /// How many threads the analysis had, and a report may have.
     #[must_use]
     pub fn threads(&self) -> usize {
-        match &self.0 {
+        match &self.kept {
             Kept::Watched(tables, _) => tables.len().max(1),
             Kept::Told(_) => 1,
         }
@@ -170,7 +185,7 @@ impl Flows {
 
     /// The places of all flows, in order of first packet.
     pub fn places(&self) -> Box<dyn Iterator<Item = Place> + '_> {
-        match &self.0 {
+        match &self.kept {
             Kept::Watched(tables, _) => Box::new(in_order(tables)),
             Kept::Told(flows) => Box::new((0..flows.len()).map(|at| Place { opened: at as u64, table: 0, at })),
         }
@@ -184,10 +199,11 @@ impl Flows {
     /// Sums up one flow in full.
     #[must_use]
     pub fn tell(&self, place: Place) -> FlowSummary {
-        match &self.0 {
+        match &self.kept {
             Kept::Watched(tables, end) => {
                 let (mut summary, context) = tables[place.table].get(place.at).summary(*end);
                 summary.id = id(tables, place);
+                summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::conclude(&mut summary, &context);
                 summary
             }
@@ -203,7 +219,7 @@ impl Flows {
         none: impl Fn() -> T + Sync,
         one: impl Fn(&mut T, Place, &FlowSummary) + Sync,
     ) -> Vec<T> {
-        let (tables, end) = match &self.0 {
+        let (tables, end) = match &self.kept {
             Kept::Watched(tables, end) => (tables, *end),
             Kept::Told(flows) => {
                 let mut counted = none();
@@ -217,6 +233,7 @@ impl Flows {
             let mut counted = none();
             for (at, watched) in tables[table].iter().enumerate() {
                 let (mut summary, context) = watched.summary(end);
+                summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::outline(&mut summary, &context);
                 one(&mut counted, Place { opened: watched.opened, table, at }, &summary);
             }

@@ -22,8 +22,8 @@ const NOBODY: &str = "nobody";
 pub struct Needs {
     /// Folders in which it will make files, as the user that it has become.
     pub folders: Vec<PathBuf>,
-    /// Whether it looks up which process a socket belongs to, in /proc. This takes two capabilities and rules out Landlock,
-    /// under which other processes cannot be looked at.
+    /// Whether it looks up which process a socket belongs to and how it is set, in /proc and by pidfd_getfd(2). This takes
+    /// two capabilities and rules out Landlock, under which other processes cannot be looked at.
     pub processes: bool,
 }
 
@@ -277,6 +277,7 @@ mod linux {
     pub fn seccomp(needs: &Needs) -> bool {
         let opens = !needs.folders.is_empty() || needs.processes;
         let forbidden = REACH.iter().chain(if opens { &[] } else { OPEN }).copied();
+        let forbidden = forbidden.filter(|&call| call != libc::SYS_pidfd_getfd || !needs.processes);
         #[cfg(target_arch = "x86_64")]
         let forbidden = forbidden.flat_map(|call| [call, x32(call)]);
         let rules: BTreeMap<_, _> = forbidden.map(|call| (call, Vec::new())).collect();

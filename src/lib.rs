@@ -24,6 +24,7 @@ pub mod report;
 pub mod run;
 #[cfg(test)]
 mod sample;
+pub mod sockets;
 pub mod summary;
 pub mod tables;
 pub mod timeline;

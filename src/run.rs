@@ -29,6 +29,7 @@ use crate::phrase::count;
 use crate::report::events::Lines;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, json, schema, text};
+use crate::sockets::Watch;
 use crate::tables::{self, Tables};
 
 /// How long packets that the kernel still holds are fetched after a live capture was told to stop.
@@ -73,6 +74,9 @@ pub enum RunError {
     /// The address of `--metrics`.
     #[error("cannot answer scrapes at {0}: {1}")]
     Metrics(SocketAddr, io::Error),
+    /// The process that asks the kernel.
+    #[error("--sockets: cannot ask the kernel: {0}")]
+    Sockets(io::Error),
     /// The system.
     #[error("cannot heed signals: {0}")]
     Signals(io::Error),
@@ -160,6 +164,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
     let evidence = cli.write.as_deref().map(|path| evidence(path, cli.sources())).transpose()?;
+    let sockets = cli.sockets.then(Watch::start).transpose().map_err(RunError::Sockets)?;
     // All is open by now, and no thread has been started yet.
     let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
     let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
@@ -167,7 +172,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let metrics = endpoint.map(serve).transpose()?;
     let lines = Lines::new(io::stdout().lock());
-    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics };
+    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets };
     let shared = cli.events && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -216,8 +221,13 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
 
     // Only a live capture knows that time has passed since its last packet; one ended by --packets may have had more.
     let end = (live && number < limit).then(capture::now);
-    let analysis = engine.finish(end, &mut |event| told.tell(event));
+    let mut analysis = engine.finish(end, &mut |event| told.tell(event));
     told.flush();
+    if let Some(sockets) = told.sockets {
+        let (known, warning) = sockets.finish();
+        analysis.flows.know(known);
+        warnings.extend(warning);
+    }
     heard(told.result)?;
     if let Some(tables) = told.tables {
         tables.finish(&analysis)?;
@@ -295,6 +305,7 @@ struct Told<W> {
     evidence: Option<Evidence>,
     tables: Option<Tables>,
     metrics: Option<Metrics>,
+    sockets: Option<Watch>,
 }
 
 impl<W: Write> Told<W> {
@@ -318,6 +329,9 @@ impl<W: Write> Told<W> {
         }
         if let Some(metrics) = &self.metrics {
             metrics.event(event);
+        }
+        if let Some(sockets) = &mut self.sockets {
+            sockets.event(event);
         }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);

@@ -3,6 +3,7 @@
 use crate::analysis::Analysis;
 use crate::packet::{Address, Endpoint, MILLISECOND, SECOND, Time};
 use crate::report::CaptureInfo;
+use crate::sockets::{Process, Settings, Socket, Timer, TimerKind};
 use crate::summary::*;
 
 /// 2026-11-22T18:20:11.123456789Z.
@@ -26,6 +27,7 @@ pub fn quiet(id: u64) -> FlowSummary {
         zero_window_probes: Both::default(),
         heartbeats: Vec::new(),
         deaths: Vec::new(),
+        sockets: Both::default(),
         exposure: Both([Exposure::default(), Exposure::default()]),
         cost: None,
         findings: Vec::new(),
@@ -47,6 +49,22 @@ pub fn probes() -> KeepaliveSummary {
         observed_interval: Some(Spread { median: 1.024, min: 1.024, max: 1.024 }),
         stack: None,
         rtt_s: Some(0.000_3),
+    }
+}
+
+/// A socket of idle 60, interval 10, count 6, with keepalive on or not.
+pub fn socket(keepalive: bool) -> Socket {
+    Socket {
+        local: ([10, 9, 0, 1], 48796).into(),
+        remote: ([10, 9, 0, 2], 5000).into(),
+        first_seen: START.0,
+        last_seen: START.0,
+        uid: 1000,
+        process: Some(Process { pid: 4242, name: "worker".into() }),
+        timer: keepalive.then_some(Timer { kind: TimerKind::Keepalive, expires_ms: 12_000 }),
+        unanswered: 0,
+        most_unanswered: 0,
+        settings: Some(Settings { keepalive, idle_s: 60, interval_s: 10, count: 6, user_timeout_ms: 0 }),
     }
 }
 

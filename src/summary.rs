@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::packet::{Endpoint, Nanos, Time};
+use crate::sockets::Socket;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -388,7 +389,7 @@ impl NoticedBy {
 pub enum Ground {
     /// All seen on the wire.
     Observed,
-    /// The protocol's handshake announced them.
+    /// The protocol's handshake announced them, or the socket's own settings tell them.
     Declared,
     /// A stack's or a protocol's default stands in, as the note says.
     Assumed,
@@ -488,6 +489,8 @@ pub struct FlowSummary {
     pub heartbeats: Vec<HeartbeatSummary>,
     /// Deaths, in order of detection.
     pub deaths: Vec<Death>,
+    /// Each side's socket, as this host's kernel told of it; of other hosts nothing is known.
+    pub sockets: Both<Option<Box<Socket>>>,
     /// What if the client, or the server, died now.
     pub exposure: Both<Exposure>,
     /// What the watching costs; `None` where nothing watches.

@@ -511,6 +511,7 @@ impl Watched {
             exposure: Both([unknown(), unknown()]),
             cost: None::<Both<Cost>>,
             findings: Vec::new(),
+            sockets: Both::default(),
         };
         let odd = self.odd.as_deref();
         let half = &c.half.0;

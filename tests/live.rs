@@ -406,3 +406,71 @@ fn an_interface_that_disappears_ends_the_capture_with_a_whole_report() {
     let warnings = report["capture"]["warnings"].to_string();
     assert!(warnings.contains("eth0 disappeared"), "{warnings}");
 }
+
+#[test]
+fn sockets_are_told_with_their_process_their_settings_and_what_differs() {
+    let Some(cable) = Cable::lay("sock") else { return };
+    let args = ["-i", "eth0", "--json", "--sockets"];
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &args);
+    let (set, _far_set) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&set, 90, 20, 4);
+    sockopt::set_tcp_user_timeout(&set, 120_000).expect("TCP_USER_TIMEOUT");
+    let (changed, _far_changed) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&changed, 1, 1, 9);
+    let (off, _far_off) = connect(&cable.client, &cable.server, SERVER);
+    thread::sleep(Duration::from_millis(2500));
+    keepalive(&changed, 50, 1, 9);
+    let report = parsed(&sniffer.stop());
+    let flow = |socket: &TcpStream| {
+        let port = socket.local_addr().expect("its address").port();
+        let mut flows = report["flows"].as_array().expect("flows").iter();
+        flows.find(|flow| flow["client"]["port"] == port).expect("its flow")
+    };
+    assert_eq!(report["capture"]["confinement"]["capabilities"], json!([]), "the analysis itself keeps no right");
+    let socket = &flow(&set)["sockets"]["client"];
+    if socket["keepalive"].is_null() {
+        let _ = writeln!(io::stderr(), "live test sock SKIPPED: this system lets nobody look at other processes");
+        return;
+    }
+    assert_eq!(socket["pid"], std::process::id(), "{socket:#}");
+    let settings = ["keepalive", "idle_s", "interval_s", "count", "user_timeout_s"].map(|key| &socket[key]);
+    assert_eq!(settings, [&json!(true), &json!(90), &json!(20), &json!(4), &json!(120)], "{socket:#}");
+    assert_eq!(socket["timer"], "keepalive");
+    assert!(socket["timer_expires_s"].as_f64().is_some_and(|s| s > 60.0 && s <= 90.0), "{socket:#}");
+    assert_eq!(flow(&set)["sockets"]["server"], Value::Null, "it is another host's");
+    // Probes at 90 and 110 s; at 130 s the user timeout is over.
+    let exposure = &flow(&set)["exposure"]["server_dies"];
+    assert_eq!(
+        (&exposure["noticed_by"], &exposure["worst_case_s"]),
+        (&json!("keepalive"), &json!(130)),
+        "{exposure:#}"
+    );
+    assert_eq!(flow(&off)["sockets"]["client"]["keepalive"], false);
+    assert_eq!(flow(&off)["sockets"]["client"]["timer"], Value::Null);
+
+    let codes = |socket: &TcpStream| -> Vec<String> {
+        let findings = flow(socket)["findings"].as_array().expect("findings").iter();
+        findings.map(|f| f["code"].as_str().expect("a code").to_owned()).collect()
+    };
+    assert_eq!(codes(&changed), ["socket_differs"], "{:#}", flow(&changed));
+    assert_eq!(codes(&set), Vec::<String>::new());
+}
+
+/// The capture is taken before the host's own firewall, the socket behind it.
+#[test]
+fn answers_that_the_host_s_own_firewall_drops_are_told() {
+    let Some(cable) = Cable::lay("deaf") else { return };
+    let args = ["-i", "eth0", "--json", "--sockets"];
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &args);
+    let (near, _far) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&near, 1, 1, 9);
+    let rules = "add table inet deaf; add chain inet deaf c { type filter hook input priority 0; policy drop; }";
+    run("ip", &["netns", "exec", &cable.client, "nft", rules]).expect("nft drops what comes in");
+    thread::sleep(Duration::from_millis(4500));
+    let report = parsed(&sniffer.stop());
+    let flow = &report["flows"][0];
+    assert_eq!(flow["keepalive"]["client"]["unanswered"], 0, "{flow:#}");
+    let findings = flow["findings"].as_array().expect("findings");
+    let differs = findings.iter().find(|f| f["code"] == "socket_differs").expect("a difference");
+    assert!(differs["message"].as_str().expect("a sentence").contains("drops the answers"), "{differs:#}");
+}

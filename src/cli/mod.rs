@@ -81,6 +81,8 @@ Examples:
       one line of JSON for each event, as it happens
   ssh host tcpdump -U -w - tcp | hbsniff -
       watch another host
+  sudo hbsniff -i eth0 --sockets
+      the same with processes and their sockets' settings, as ss -o shows them
   hbsniff --fail-on dead-peer,unprotected ci.pcap
       a gate for tests: exit status 1 if something is wrong
   hbsniff -i eth0 --write evidence.pcapng
@@ -249,6 +251,13 @@ pub struct Cli {
     #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
         value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "8192")]
     pub buffer_size: u32,
+
+    /// Ask this host's kernel too: whose the sockets are, and how their keepalive is set
+    ///
+    /// A helper process asks, which may look at other processes and does nothing else; as root it sees all of them, else
+    /// the user's own. Differences to what the packets show are findings. Sockets of this network namespace only.
+    #[arg(long, hide_short_help = true, help_heading = "Capture", conflicts_with_all = ["files", "read"])]
+    pub sockets: bool,
 
     /// Once the capture has begun, go on as this user: root's default is nobody, and root stays root
     #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "NAME", conflicts_with_all = ["files", "read"])]

@@ -147,6 +147,17 @@ pub const TERMS: &[Term] = &[
         &["RFC 9293 §3.4: an acknowledgment covers only what arrived"],
     ),
     term(
+        Place::Finding,
+        "socket_differs",
+        "With --sockets this host's kernel was asked too, and what it says of a socket is not what its packets show: other \
+         keepalive settings, keepalive off while probes are seen, no probe when one was due, or probes that it holds for \
+         unanswered while the capture shows their answers.",
+        "The program may set its socket's options late or more than once: look there first. Answers that the capture shows and \
+         the kernel misses are dropped after the capture, as a firewall of this host does. Else something on the way probes in \
+         the host's name.",
+        &["sock_diag(7); ss(8), --options; pidfd_getfd(2)", KEEPALIVE_MAN],
+    ),
+    term(
         Place::Mechanism,
         "keepalive_timeout",
         "The detector's keepalive probes went unanswered as often as its count allows (or until TCP_USER_TIMEOUT), and \

@@ -7,6 +7,7 @@ use super::rules;
 use super::verdict::{Context, Words};
 use crate::packet::{Nanos, seconds};
 use crate::phrase::{count, duration};
+use crate::sockets::Settings;
 use crate::summary::{
     BeatKind, Both, Exposure, FlowSummary, Ground, HeartbeatSummary, KeepaliveSummary, NoticedBy, Side,
 };
@@ -26,9 +27,17 @@ pub fn of(flow: &FlowSummary, context: &Context, words: Words) -> Both<Exposure>
 
 /// What `watcher` would notice of the other's death: the quickest of what it has.
 fn by_other(flow: &FlowSummary, context: &Context, watcher: Side, words: Words) -> Exposure {
-    let keepalive = flow.keepalive[watcher].as_ref().map(|k| by_keepalive(k, watcher, words));
+    let seen = flow.keepalive[watcher].as_ref().map(|k| by_keepalive(k, watcher, words));
+    let settings = flow.sockets[watcher].as_ref().and_then(|socket| socket.settings);
+    let keepalive = match settings.filter(|s| s.keepalive) {
+        // What the wire has shown in full needs no other witness.
+        Some(settings) if seen.as_ref().is_none_or(|e| e.basis != Ground::Observed) => {
+            Some(by_socket(&settings, watcher, seen.is_some(), words))
+        }
+        _ => seen,
+    };
     let heartbeat = flow.heartbeats.iter().filter_map(|h| by_heartbeat(h, watcher, words));
-    let data = by_data(flow, context, watcher, words);
+    let data = by_data(flow, context, watcher, settings.map_or(0, |s| s.user_timeout_ms), words);
     let worst = |e: &Exposure| e.worst_case_s.unwrap_or(f64::INFINITY);
     let quickest = keepalive.into_iter().chain(heartbeat).chain(data).min_by(|a, b| worst(a).total_cmp(&worst(b)));
     quickest.unwrap_or(Exposure {
@@ -68,6 +77,26 @@ fn by_keepalive(k: &KeepaliveSummary, watcher: Side, words: Words) -> Exposure {
     }
 }
 
+/// Probes as the socket is set to send them, whether or not one was seen.
+fn by_socket(settings: &Settings, watcher: Side, seen: bool, words: Words) -> Exposure {
+    let note = || {
+        let who = watcher.name();
+        let (idle, every) = (duration(settings.idle_s.into()), duration(settings.interval_s.into()));
+        let until = match settings.user_timeout_ms {
+            0 => format!("up to {}", count(settings.count.into(), "probe")),
+            timeout => format!("probes until its TCP_USER_TIMEOUT of {} is over", duration(f64::from(timeout) / 1e3)),
+        };
+        let unseen = if seen { "" } else { "; none has shown yet" };
+        format!("The {who} sends {until} after {idle} of silence, one every {every}, as its socket is set{unseen}.")
+    };
+    Exposure {
+        noticed_by: NoticedBy::Keepalive,
+        worst_case_s: Some(settings.patience()),
+        basis: Ground::Declared,
+        note: words.say(note),
+    }
+}
+
 /// A beat or a reply that does not come.
 fn by_heartbeat(h: &HeartbeatSummary, watcher: Side, words: Words) -> Option<Exposure> {
     // A poll that goes unanswered is data in flight; that its sender also minds a missing answer is not known.
@@ -87,18 +116,27 @@ fn by_heartbeat(h: &HeartbeatSummary, watcher: Side, words: Words) -> Option<Exp
 }
 
 /// Data that is never acknowledged, if the watcher goes on sending at the pace it kept.
-fn by_data(flow: &FlowSummary, context: &Context, watcher: Side, words: Words) -> Option<Exposure> {
-    let limit = clocks::resend_limit(TCP_RETRIES2);
+fn by_data(
+    flow: &FlowSummary,
+    context: &Context,
+    watcher: Side,
+    user_timeout_ms: u32,
+    words: Words,
+) -> Option<Exposure> {
+    let (limit, basis, origin) = match user_timeout_ms {
+        0 => (clocks::resend_limit(TCP_RETRIES2), Ground::Assumed, "; tcp_retries2 assumed as Linux has by default"),
+        timeout => (f64::from(timeout) / 1e3, Ground::Declared, ", its TCP_USER_TIMEOUT"),
+    };
     let beats = flow.heartbeats.iter().filter(|h| h.from == watcher).filter_map(|h| h.interval).map(|i| i.max);
     let pause = beats.chain(unasked(flow, context, watcher)).min_by(f64::total_cmp)?;
     let who = watcher.name();
     Some(Exposure {
         noticed_by: NoticedBy::Retransmission,
         worst_case_s: Some(pause + limit),
-        basis: Ground::Assumed,
+        basis,
         note: words.say(|| {
             format!(
-                "The {who} sends data at least every {} and resends it for {}; tcp_retries2 assumed as Linux has by default.",
+                "The {who} sends data at least every {} and resends it for {}{origin}.",
                 duration(pause),
                 duration(limit)
             )
@@ -152,6 +190,21 @@ mod tests {
         assert!(exposure[Side::Client].note.contains("the interval and count assumed as Linux has by default"));
         flow.keepalive[Side::Server] = Some(KeepaliveSummary { probe_len: 1, ..answered });
         assert_eq!(exposed(&flow, &Context::default())[Side::Client].worst_case_s, Some(7210.0), "Windows");
+    }
+
+    #[test]
+    fn a_socket_s_own_settings_count_where_the_wire_has_not_shown_them() {
+        let mut flow = sample::quiet(1);
+        flow.sockets[Side::Client] = Some(Box::new(sample::socket(true)));
+        flow.sockets[Side::Server] = Some(Box::new(sample::socket(false)));
+        let exposure = exposed(&flow, &Context::default());
+        let if_server_dies = &exposure[Side::Server];
+        assert_eq!((if_server_dies.noticed_by, if_server_dies.basis), (NoticedBy::Keepalive, Ground::Declared));
+        assert_eq!(if_server_dies.worst_case_s, Some(60.0 + 6.0 * 10.0));
+        assert!(if_server_dies.note.contains("none has shown yet"), "{}", if_server_dies.note);
+        assert_eq!(exposure[Side::Client].noticed_by, NoticedBy::None);
+        flow.keepalive[Side::Client] = Some(sample::probes());
+        assert_eq!(exposed(&flow, &Context::default())[Side::Server].basis, Ground::Observed, "all was seen");
     }
 
     #[test]

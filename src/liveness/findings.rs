@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::limits::{self, Limit};
+use super::sockets;
 use super::verdict::{Context, Sign, Words};
 use crate::packet::{Nanos, SECOND, seconds};
 use crate::phrase::{count, duration};
@@ -39,6 +40,9 @@ pub const CAPTURE_HAS_DUPLICATES: &str = "capture_has_duplicates";
 /// The capture lacks segments that were sent.
 pub const CAPTURE_HAS_GAPS: &str = "capture_has_gaps";
 
+/// The kernel's account of a socket differs from what the wire shows.
+pub const SOCKET_DIFFERS: &str = "socket_differs";
+
 /// Every code there is.
 pub const CODES: &[&str] = &[
     NO_LIVENESS,
@@ -54,6 +58,7 @@ pub const CODES: &[&str] = &[
     PEER_STALLED,
     CAPTURE_HAS_DUPLICATES,
     CAPTURE_HAS_GAPS,
+    SOCKET_DIFFERS,
 ];
 
 /// A pause after which a connection needs watching: a minute is the time-out that servers and proxies commonly allow one
@@ -155,6 +160,9 @@ pub fn of(flow: &FlowSummary, context: &Context, words: Words) -> Vec<Finding> {
             let missing = count(context.missing_bytes, "byte");
             format!("{missing} were acknowledged that the capture does not hold: a silence may be the capture's.")
         });
+    }
+    for difference in sockets::differences(flow) {
+        found.add(SOCKET_DIFFERS, Severity::Warning, || difference);
     }
     found.all
 }

@@ -10,6 +10,7 @@ pub mod keepalive;
 pub mod limits;
 pub mod rules;
 pub mod settings;
+mod sockets;
 pub mod verdict;
 pub mod window;
 

@@ -15,6 +15,7 @@ use crate::analysis::{self, Analysis};
 use crate::confine;
 use crate::event::{Event, EventKind};
 use crate::packet::{self, Nanos};
+use crate::sockets;
 use crate::summary::{self, Both, FlowSummary, Side};
 pub use crate::totals::Summary;
 
@@ -246,10 +247,22 @@ words! {
     Ground from summary::Ground {
         /// Every one was seen on the wire.
         Observed,
-        /// The protocol's handshake announced them.
+        /// The protocol's handshake announced them, or the socket's own settings tell them (`sockets`).
         Declared,
         /// A stack's or a protocol's default stands in for one not seen, as the note says.
         Assumed,
+    }
+}
+
+words! {
+    /// What a socket's timer is for.
+    TimerWord from sockets::TimerKind {
+        /// To send data again.
+        Retransmission,
+        /// To send a keepalive probe, or to see whether one is due.
+        Keepalive,
+        /// To probe a closed window.
+        ZeroWindowProbe,
     }
 }
 
@@ -487,6 +500,8 @@ pub struct Flow<'a> {
     pub heartbeats: Vec<Heartbeat>,
     /// Who took whom for dead.
     pub deaths: Vec<Death<'a>>,
+    /// What this host's kernel knows of the flow's sockets (`--sockets`); null where neither end is this host's.
+    pub sockets: Option<Sides<Option<Socket<'a>>>>,
     /// What if a side died silently now.
     pub exposure: Exposures<'a>,
     /// What the watching costs; null where nothing watches.
@@ -518,6 +533,12 @@ impl<'a> From<&'a FlowSummary> for Flow<'a> {
             zero_window_probes: Sides::new(&flow.zero_window_probes, |&n| n),
             heartbeats: flow.heartbeats.iter().map(Heartbeat::from).collect(),
             deaths: flow.deaths.iter().map(Death::from).collect(),
+            sockets: flow
+                .sockets
+                .0
+                .iter()
+                .any(Option::is_some)
+                .then(|| Sides::new(&flow.sockets, |socket| socket.as_deref().map(Socket::from))),
             exposure: Exposures {
                 client_dies: (&flow.exposure[Side::Client]).into(),
                 server_dies: (&flow.exposure[Side::Server]).into(),
@@ -776,6 +797,59 @@ impl<'a> From<&'a summary::Death> for Death<'a> {
             recovered_as: d.recovered_as,
             outage_s: d.outage.map(Seconds::from),
             evidence: &d.evidence,
+        }
+    }
+}
+
+/// A socket of this host, as its kernel told of it last.
+#[derive(Serialize, JsonSchema)]
+pub struct Socket<'a> {
+    /// When it was first seen.
+    pub first_seen: Time,
+    /// When it was last seen.
+    pub last_seen: Time,
+    /// The user that made it.
+    pub uid: u32,
+    /// The process that has it open; null where none has, or it may not be known.
+    pub pid: Option<u32>,
+    /// That process's name, as it chose it itself.
+    pub process: Option<&'a str>,
+    /// The timer that ran; null for none.
+    pub timer: Option<TimerWord>,
+    /// When that timer was to go off, from `last_seen`.
+    pub timer_expires_s: Option<Seconds>,
+    /// Probes that the kernel held for unanswered.
+    pub unanswered: u32,
+    /// SO_KEEPALIVE; null where it may not be known.
+    pub keepalive: Option<bool>,
+    /// TCP_KEEPIDLE; null where it may not be known.
+    pub idle_s: Option<Seconds>,
+    /// TCP_KEEPINTVL; null where it may not be known.
+    pub interval_s: Option<Seconds>,
+    /// TCP_KEEPCNT; null where it may not be known.
+    pub count: Option<u32>,
+    /// TCP_USER_TIMEOUT; null where it is not set or may not be known.
+    pub user_timeout_s: Option<Seconds>,
+}
+
+impl<'a> From<&'a sockets::Socket> for Socket<'a> {
+    fn from(s: &'a sockets::Socket) -> Self {
+        let span = |s: u32| Seconds::from(f64::from(s));
+        let user_timeout_ms = s.settings.map(|s| s.user_timeout_ms).filter(|&ms| ms > 0);
+        Socket {
+            first_seen: Time(packet::Time(s.first_seen)),
+            last_seen: Time(packet::Time(s.last_seen)),
+            uid: s.uid,
+            pid: s.process.as_ref().map(|p| p.pid),
+            process: s.process.as_ref().map(|p| p.name.as_str()),
+            timer: s.timer.map(|t| t.kind.into()),
+            timer_expires_s: s.timer.map(|t| Seconds::from(t.expires_ms as f64 / 1e3)),
+            unanswered: s.unanswered,
+            keepalive: s.keepalive(),
+            idle_s: s.settings.map(|s| span(s.idle_s)),
+            interval_s: s.settings.map(|s| span(s.interval_s)),
+            count: s.settings.map(|s| s.count),
+            user_timeout_s: user_timeout_ms.map(|ms| Seconds::from(f64::from(ms) / 1e3)),
         }
     }
 }

@@ -135,6 +135,7 @@ mod tests {
         let (mut analysis, info) = sample::analysis();
         let mut flows: Vec<_> = analysis.flows.iter().collect();
         flows[0].keepalive[Side::Server] = Some(sample::probes());
+        flows[0].sockets[Side::Client] = Some(Box::new(sample::socket(true)));
         analysis.flows = flows.into();
         let mut out = Vec::new();
         crate::report::json::write(&mut out, &analysis, &info).unwrap();

@@ -12,6 +12,7 @@ use crate::analysis::{Analysis, Flows, Place};
 use crate::liveness::findings;
 use crate::packet::{Nanos, Time, seconds};
 use crate::phrase::{count, duration, printable};
+use crate::sockets::{self, Socket, TimerKind};
 use crate::summary::{
     Basis, BeatKind, Death, End, FlowSummary, HeartbeatSummary, KeepaliveSummary, Mechanism, Mode, NoticedBy, Severity,
     Side,
@@ -374,6 +375,11 @@ impl<W: Write> Text<'_, W> {
                 writeln!(self.out, "  keepalive    {} probes: {}     {answered}", side.name(), settings(keepalive))?;
             }
         }
+        for side in Side::BOTH {
+            if let Some(socket) = &flow.sockets[side] {
+                writeln!(self.out, "  socket       {}", self.socket(side, socket))?;
+            }
+        }
         for beat in &flow.heartbeats {
             writeln!(self.out, "  {:<12} {}     {}", kind(beat.kind), rhythm(beat), beats(beat))?;
         }
@@ -414,6 +420,9 @@ impl<W: Write> Text<'_, W> {
             }
         }
         said.extend(flow.heartbeats.iter().map(|h| format!("{} {}", kind(h.kind), rhythm(h))));
+        for side in Side::BOTH {
+            said.extend(flow.sockets[side].iter().map(|socket| self.socket(side, socket)));
+        }
         if findings::unprotected(flow) {
             let idle = duration(seconds(flow.longest_payload_silence.max(flow.longest_silence)));
             let blind = |dead: Side| flow.exposure[dead].noticed_by == NoticedBy::None;
@@ -479,6 +488,39 @@ impl<W: Write> Text<'_, W> {
             circumstances.push(format!("replaced by flow {id}{after}"));
         }
         (said + &frames(&d.evidence), circumstances)
+    }
+
+    /// What this host's kernel says of one end.
+    fn socket(&self, side: Side, socket: &Socket) -> String {
+        let owner = socket.process.as_ref();
+        let owner =
+            owner.map_or_else(|| format!("uid {}", socket.uid), |p| format!("{} (pid {})", printable(&p.name), p.pid));
+        let mut said = vec![format!("{} is {owner}", side.name())];
+        match (&socket.settings, socket.keepalive()) {
+            (Some(s), Some(true)) => {
+                let (idle, every) = (duration(s.idle_s.into()), duration(s.interval_s.into()));
+                let tries = if s.count == 1 { "1 try".to_owned() } else { format!("{} tries", s.count) };
+                said.push(format!("keepalive set to idle {idle}, every {every}, {tries}"));
+            }
+            (None, Some(true)) => said.push("keepalive on".into()),
+            (_, Some(false)) => said.push("keepalive off".into()),
+            (_, None) => {}
+        }
+        if let Some(timeout) = socket.settings.map(|s| s.user_timeout_ms).filter(|&ms| ms > 0) {
+            said.push(format!("TCP_USER_TIMEOUT {}", duration(f64::from(timeout) / 1e3)));
+        }
+        if let Some(timer) = socket.timer {
+            let name = match timer.kind {
+                TimerKind::Retransmission => "retransmission",
+                TimerKind::Keepalive => "keepalive",
+                TimerKind::ZeroWindowProbe => "window probe",
+            };
+            said.push(format!("{name} timer goes off in {}", duration(timer.expires_ms as f64 / 1e3)));
+        }
+        if self.end.since(Time(socket.last_seen)) > 2 * sockets::PERIOD {
+            said.push(format!("last seen at {}", self.moment(Time(socket.last_seen))));
+        }
+        said.join(", ")
     }
 
     /// As the clock shows it and from the capture's start.
