@@ -18,6 +18,7 @@ pub mod explain;
 pub mod flow;
 pub mod liveness;
 pub mod metrics;
+pub mod names;
 pub mod packet;
 pub mod phrase;
 pub mod report;

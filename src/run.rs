@@ -24,6 +24,7 @@ use crate::explain;
 use crate::liveness::findings::FailOn;
 use crate::liveness::limits;
 use crate::metrics::{self, Metrics};
+use crate::names::Names;
 use crate::packet::Frame;
 use crate::phrase::count;
 use crate::report::events::Lines;
@@ -110,6 +111,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     limits::add(own_limits);
     // Before privileges and files go.
     let zone = cli.local.then(TimeZone::system);
+    let mut names = cli.names.map(Names::of_system);
     let (analysis, info) = analyse(cli)?;
     if cli.json || cli.events {
         // The text tells them itself.
@@ -122,7 +124,10 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     } else if cli.events {
         Ok(())
     } else {
-        let options = TextOptions { all: cli.all, color: color(cli.color), zone };
+        if let Some(names) = &mut names {
+            names.learn(info.names.iter().cloned());
+        }
+        let options = TextOptions { all: cli.all, color: color(cli.color), zone, names };
         text::write(&mut out, &analysis, &info, &options)
     })?;
     heard(out.flush())?;
@@ -244,6 +249,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let info = CaptureInfo {
         link_types: source.link_types().into_iter().map(|link| link.name().into_owned()).collect(),
         dropped_by_kernel: source.dropped(),
+        names: source.names(),
         warnings,
         confinement,
         sources: sources(cli),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -201,6 +202,10 @@ impl Source for Files {
 
     fn dropped(&mut self) -> Option<u64> {
         self.dropped
+    }
+
+    fn names(&self) -> Vec<(IpAddr, String)> {
+        self.tally.names.clone()
     }
 
     fn size(&self) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! What the file formats have in common: bytes in, frames out, and what is needed to go on.
 
 use crate::packet::{Frame, LinkType, Nanos, SECOND, Time};
+use std::net::IpAddr;
 
 /// The longest record that a search for the next good one believes in: libpcap's MAXIMUM_SNAPLEN.
 pub(super) const BELIEVED_RECORD: usize = 256 * 1024;
@@ -18,6 +19,8 @@ const MAX_LINK_TYPES: usize = 64;
 /// What runs through all files of a run.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// Names of hosts that the files tell.
+    pub(super) names: Vec<(IpAddr, String)>,
     /// Frames given so far; the last one's number.
     pub(super) frames: u64,
     /// The last frame's time.

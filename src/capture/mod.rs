@@ -17,6 +17,7 @@ mod stream;
 pub use file::Files;
 pub use interfaces::{Interface, interfaces};
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::packet::{Frame, LinkType, Time};
@@ -45,6 +46,11 @@ pub trait Source {
     /// Bytes of input read so far, as they lie on disk.
     fn position(&self) -> u64 {
         0
+    }
+
+    /// Names of hosts that the input tells.
+    fn names(&self) -> Vec<(IpAddr, String)> {
+        Vec::new()
     }
 
     /// What was wrong with the input so far, in sentences.

@@ -1,8 +1,9 @@
 //! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each section with its own byte order and interfaces.
 
 use pcap_parser::pcapng::{
-    OptionCode, PcapNGOption, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
-    parse_interfacestatisticsblock_be, parse_interfacestatisticsblock_le,
+    NameRecordType, OptionCode, PcapNGOption, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
+    parse_interfacestatisticsblock_be, parse_interfacestatisticsblock_le, parse_nameresolutionblock_be,
+    parse_nameresolutionblock_le,
 };
 
 use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, places};
@@ -17,11 +18,17 @@ const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
-/// Name resolution, the systemd journal's entries, decryption secrets and custom blocks: of no interest.
-const OTHERS: [u32; 5] = [4, 9, 10, 0x0bad, 0x4000_0bad];
+const NAMES: u32 = 4;
+/// The systemd journal's entries, decryption secrets and custom blocks: of no interest.
+const OTHERS: [u32; 4] = [9, 10, 0x0bad, 0x4000_0bad];
 
 /// Interfaces of a section that are remembered; packets of later ones are skipped and counted.
 const MAX_INTERFACES: usize = 65_536;
+
+/// Names of hosts that are remembered.
+const MAX_NAMES: usize = 65_536;
+/// Bytes of one that are: DNS knows no longer ones (RFC 1035 §2.3.4).
+const LONGEST_NAME: usize = 255;
 
 /// Microseconds, if_tsresol's value where the option is missing.
 const DEFAULT_RESOLUTION: u8 = 6;
@@ -198,6 +205,27 @@ impl Pcapng {
         }
     }
 
+    /// Takes the names of hosts (§4.5): an address, then one name or more, each ended by a zero. The first one counts.
+    fn names(&self, block: &[u8], tally: &mut Tally) {
+        let parse = if self.big_endian { parse_nameresolutionblock_be } else { parse_nameresolutionblock_le };
+        // A block that cannot be read names nobody.
+        let Ok((_, nrb)) = parse(block) else { return };
+        for record in &nrb.nr {
+            let named = match record.record_type {
+                NameRecordType::Ipv4 => record.record_value.split_first_chunk::<4>().map(|(ip, n)| ((*ip).into(), n)),
+                NameRecordType::Ipv6 => record.record_value.split_first_chunk::<16>().map(|(ip, n)| ((*ip).into(), n)),
+                _ => None,
+            };
+            let named = named.map(|(ip, names)| (ip, names.split(|b| *b == 0).next().unwrap_or_default()));
+            if let Some((ip, name @ [_, ..])) = named
+                && tally.names.len() < MAX_NAMES
+            {
+                let name = &name[..name.len().min(LONGEST_NAME)];
+                tally.names.push((ip, String::from_utf8_lossy(name).into_owned()));
+            }
+        }
+    }
+
     /// Gives the packet of a whole block to `sink`.
     #[inline]
     fn packet(&mut self, kind: u32, block: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) {
@@ -274,6 +302,7 @@ impl Format for Pcapng {
                 SECTION => self.section(big_endian),
                 INTERFACE => self.interface(block),
                 STATISTICS => self.statistics(block),
+                NAMES => self.names(block, tally),
                 PACKET | SIMPLE_PACKET | ENHANCED_PACKET => self.packet(kind, block, tally, sink),
                 _ => {}
             }
@@ -308,6 +337,7 @@ impl Format for Pcapng {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     /// Builds a file by the draft's figures.
     pub(crate) struct Builder {
@@ -410,6 +440,30 @@ pub(super) mod tests {
             body.extend([0; 8]);
             body.extend(self.option(code, &self.u64(lost)));
             self.block(STATISTICS, &body);
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_blocks_and_few() {
+        for big in [false, true] {
+            let mut b = Builder::new(big);
+            let record = |kind: u16, value: &[u8]| b.option(kind, value);
+            let mut body = record(1, b"\x0a\0\0\x01db1\0db1.example\0");
+            body.extend(record(2, b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01six\0"));
+            body.extend(record(1, b"\x0a\0")); // cut short
+            body.extend(record(1, &[&[10, 0, 0, 2][..], &[b'x'; 1000]].concat()));
+            body.extend([0; 4]);
+            b.block(NAMES, &body);
+            let (_, _, tally, next) = all(&b.bytes);
+            assert_eq!(next, Next::Fill(SECTION_HEAD));
+            let long = "x".repeat(LONGEST_NAME);
+            let names = [("10.0.0.1", "db1"), ("2001:db8::1", "six"), ("10.0.0.2", long.as_str())];
+            let names = names.map(|(ip, name)| (ip.parse::<IpAddr>().unwrap(), name.to_owned()));
+            assert_eq!(tally.names, names);
+            for _ in 0..MAX_NAMES {
+                b.block(NAMES, &body);
+            }
+            assert_eq!(all(&b.bytes).2.names.len(), MAX_NAMES);
         }
     }
 

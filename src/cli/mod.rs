@@ -17,6 +17,7 @@ use config::Config;
 pub use config::ConfigError;
 
 use crate::confine::Identity;
+use crate::names::Sources;
 use crate::packet::{Address, Endpoint};
 pub use meter::Meter;
 pub use values::Net;
@@ -234,6 +235,14 @@ pub struct Cli {
     #[arg(long, hide_short_help = true, help_heading = "Text", overrides_with = "local")]
     utc: bool,
 
+    /// Names for hosts and services in place of numbers
+    ///
+    /// From /etc/hosts, /etc/services and the name resolution blocks of pcapng; with `--names=dns` from DNS too, for a few
+    /// seconds, which a live capture, being confined, cannot ask. In the text; JSON has numbers always.
+    #[arg(long, hide_short_help = true, help_heading = "Text", value_name = "SOURCES", num_args = 0..=1,
+        require_equals = true, default_missing_value = "files")]
+    pub names: Option<Sources>,
+
     /// When to use colours; NO_COLOR in the environment is heeded too
     #[arg(long, hide_short_help = true, help_heading = "Text", value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
@@ -337,6 +346,10 @@ impl Cli {
         if !given {
             let what = "nothing to analyse: give a capture FILE, - for standard input, or -i INTERFACE";
             Self::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+        }
+        if cli.interface.is_some() && cli.names == Some(Sources::Dns) {
+            let what = "a live capture is confined and cannot ask DNS: use --names, or --write a file and read that";
+            Self::command().error(ErrorKind::ArgumentConflict, what).exit();
         }
         Ok(cli)
     }

@@ -8,6 +8,8 @@ pub mod text;
 
 use crate::confine::Confinement;
 
+use std::net::IpAddr;
+
 /// What the report tells of the input and the core cannot know.
 #[derive(Clone, Debug, Default)]
 pub struct CaptureInfo {
@@ -17,6 +19,8 @@ pub struct CaptureInfo {
     pub link_types: Vec<String>,
     /// Packets that the kernel dropped for want of buffer; `None` where it cannot be known.
     pub dropped_by_kernel: Option<u64>,
+    /// Names of hosts that the input tells.
+    pub names: Vec<(IpAddr, String)>,
     /// What was wrong with the input, in sentences.
     pub warnings: Vec<String>,
     /// By what a live capture was held; `None` for files.

@@ -14,6 +14,7 @@ use super::CaptureInfo;
 use crate::analysis::{self, Analysis};
 use crate::confine;
 use crate::event::{Event, EventKind};
+use crate::liveness::findings;
 use crate::packet::{self, Nanos};
 use crate::sockets;
 use crate::summary::{self, Both, FlowSummary, Side};
@@ -899,7 +900,8 @@ pub struct Cost {
 /// What a person should know or change.
 #[derive(Serialize, JsonSchema)]
 pub struct Finding<'a> {
-    /// One of the fixed codes.
+    /// What it is; the codes so far are the examples.
+    #[schemars(extend("examples" = findings::CODES))]
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,

@@ -10,6 +10,7 @@ use super::CaptureInfo;
 use super::model::Summary;
 use crate::analysis::{Analysis, Flows, Place};
 use crate::liveness::findings;
+use crate::names::Names;
 use crate::packet::{Nanos, Time, seconds};
 use crate::phrase::{count, duration, printable};
 use crate::sockets::{self, Socket, TimerKind};
@@ -27,6 +28,8 @@ pub struct TextOptions {
     pub color: bool,
     /// Where the clock hangs that tells times; `None` is UTC.
     pub zone: Option<TimeZone>,
+    /// What to call hosts and services; `None` leaves them numbers.
+    pub names: Option<Names>,
 }
 
 /// Flows with a dead peer told in full without [`TextOptions::all`]: the pattern is clear by then.
@@ -52,7 +55,12 @@ pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, opti
     let flows = &analysis.flows;
     let start = analysis.first_packet.unwrap_or_default();
     let end = analysis.last_packet.unwrap_or(start);
-    let mut text = Text { out, options, flows, start, end };
+    let mut names = options.names.clone();
+    if let Some(names) = &mut names {
+        let shown = groups.shown().map(|place| flows.tell(place));
+        names.ask(shown.flat_map(|flow| flow.ends.0.map(|end| end.address.ip())));
+    }
+    let mut text = Text { out, options, names, flows, start, end };
     text.headline(&groups)?;
     text.capture(analysis, &groups.sum, info)?;
     for (group, name) in [(&groups.dead, "with a dead peer"), (&groups.warned, "with a warning")] {
@@ -169,6 +177,12 @@ impl Noticed {
 }
 
 impl Groups {
+    /// The flows that are told of one by one.
+    fn shown(&self) -> impl Iterator<Item = Place> + '_ {
+        let groups = [&self.dead, &self.warned, &self.blind, &self.healthy, &self.plain];
+        groups.into_iter().flat_map(|group| group.shown.iter().copied())
+    }
+
     fn new(analysis: &Analysis, limit: impl Fn(usize) -> usize + Sync) -> Self {
         let none = || Groups {
             sum: Summary::default(),
@@ -194,7 +208,10 @@ impl Groups {
             &mut self.warned
         } else if findings::unprotected(flow) {
             &mut self.blind
-        } else if flow.keepalive.0.iter().any(Option::is_some) || !flow.heartbeats.is_empty() {
+        } else if flow.keepalive.0.iter().any(Option::is_some)
+            || !flow.heartbeats.is_empty()
+            || flow.sockets.0.iter().flatten().any(|socket| socket.keepalive() == Some(true))
+        {
             &mut self.healthy
         } else {
             &mut self.plain
@@ -226,6 +243,7 @@ enum Tone {
 struct Text<'w, W> {
     out: &'w mut W,
     options: &'w TextOptions,
+    names: Option<Names>,
     flows: &'w Flows,
     /// Relative times count from here, as Wireshark's do.
     start: Time,
@@ -253,7 +271,7 @@ impl<W: Write> Text<'_, W> {
                 let flow = &self.flows.tell(*place);
                 let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
                 let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
-                (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), ends(flow))))
+                (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), self.ends(flow))))
             }
             _ => (Tone::Bad, many_dead(groups)),
         };
@@ -357,9 +375,12 @@ impl<W: Write> Text<'_, W> {
     fn block(&mut self, flow: &FlowSummary) -> io::Result<()> {
         let (tone, state) = state(flow);
         writeln!(self.out)?;
-        write!(self.out, "{}   {}   ", ends(flow), self.age(flow))?;
+        write!(self.out, "{}   {}   ", self.ends(flow), self.age(flow))?;
         self.label(tone, "", &state)?;
         writeln!(self.out, "   flow {}", flow.id)?;
+        if self.names.as_ref().is_some_and(|names| flow.ends.0.iter().any(|end| names.knows(end))) {
+            writeln!(self.out, "  addresses    {} → {}", flow.ends[Side::Client], flow.ends[Side::Server])?;
+        }
         for death in &flow.deaths {
             let label = if is_refusal(death.mechanism) { "refused" } else { "dead peer" };
             self.label(Tone::Bad, "  ", label)?;
@@ -433,7 +454,7 @@ impl<W: Write> Text<'_, W> {
             });
         }
         let (tone, state) = state(flow);
-        write!(self.out, "{}   {}   ", ends(flow), self.age(flow))?;
+        write!(self.out, "{}   {}   ", self.ends(flow), self.age(flow))?;
         self.label(tone, "", &state)?;
         writeln!(self.out, "   {}", said.join("; "))
     }
@@ -523,6 +544,15 @@ impl<W: Write> Text<'_, W> {
         said.join(", ")
     }
 
+    /// The two ends, by name where names are wanted.
+    fn ends(&self, flow: &FlowSummary) -> String {
+        let (client, server) = (&flow.ends[Side::Client], &flow.ends[Side::Server]);
+        match &self.names {
+            Some(names) => format!("{} → {}", names.end(client, false), names.end(server, true)),
+            None => format!("{client} → {server}"),
+        }
+    }
+
     /// As the clock shows it and from the capture's start.
     fn moment(&self, at: Time) -> String {
         let (clock, first) = (self.clock(at), self.clock(self.start));
@@ -580,10 +610,6 @@ struct Clock {
     time: String,
     /// The clock's zone, as `UTC` or `CET`.
     zone: String,
-}
-
-fn ends(flow: &FlowSummary) -> String {
-    format!("{} → {}", flow.ends[Side::Client], flow.ends[Side::Server])
 }
 
 fn capital(text: &str) -> String {
@@ -854,6 +880,17 @@ mod tests {
         assert!(local.contains("at 19:20:20.423 (+9.3 s)"), "{local}");
         let utc = text(&analysis, &info, TextOptions::default());
         assert!(utc.contains("2026-11-22 18:20:11.123 to ") && utc.contains(" UTC ("), "{utc}");
+    }
+
+    #[test]
+    fn names_stand_for_addresses_where_they_are_wanted() {
+        let (analysis, info) = sample::analysis();
+        let mut names = Names::default();
+        names.learn([("10.9.0.2".parse().unwrap(), "db1".to_owned())]);
+        let named = text(&analysis, &info, TextOptions { names: Some(names), ..TextOptions::default() });
+        assert!(named.contains("(10.9.0.1:48796 → db1:5000, one of 2 flows)"), "{named}");
+        assert!(named.contains("\n10.9.0.1:48796 → db1:5000   9.3 s"), "{named}");
+        assert!(named.contains("  addresses    10.9.0.1:48796 → 10.9.0.2:5000\n"), "{named}");
     }
 
     #[test]
