@@ -260,18 +260,28 @@ mod with_parquet {
     #[test]
     fn what_cannot_be_whole_is_not_there() {
         let folder = tempfile::tempdir().expect("a folder");
-        // A folder in the place of the last file.
-        fs::create_dir(folder.path().join("deaths.parquet.part")).expect("a folder");
-        let file = root().join("fixtures/keystrokes/capture.pcap");
-        let run = || common::hbsniff(&["--parquet", &folder.path().to_string_lossy(), &file.to_string_lossy()], b"");
-        let output = run();
+        let left = || fs::read_dir(folder.path()).expect("it").count();
+        let run = |before: &str| {
+            let script = format!("{before} exec \"$@\"");
+            let mut command = Command::new("sh");
+            command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_hbsniff"), "--parquet"]).arg(folder.path());
+            command.arg(root().join("fixtures/keystrokes/capture.pcap")).output().expect("a shell")
+        };
+        // A limit on the size of files, which without its signal is an error like a full disk.
+        let output = run("trap '' XFSZ; ulimit -f 1;");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("deaths.parquet"), "{output:?}");
-        let left = |folder: &Path| fs::read_dir(folder).expect("it").count();
-        assert_eq!(left(folder.path()), 1);
-        fs::remove_dir(folder.path().join("deaths.parquet.part")).expect("gone");
-        assert!(run().status.success());
-        assert_eq!(left(folder.path()), TABLES.len());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cannot write") && said.contains(".parquet: File too large"), "{said}");
+        assert_eq!(left(), 0);
+        assert!(run("").status.success());
+        assert_eq!(left(), TABLES.len());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_told() {
+        let file = root().join("Cargo.toml").join("tables");
+        let output = common::hbsniff(&["--parquet", &file.to_string_lossy(), "x.pcap"], b"");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
 
     /// Each statement of the document, on the captures that it names, gives the rows that it shows.

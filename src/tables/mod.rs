@@ -76,7 +76,7 @@ mod whole {
         /// Writes the flows of an analysis and their deaths, and gives the files their names.
         ///
         /// # Errors
-        /// If anything could not be written since the beginning; then none of the files is there.
+        /// If anything could not be written since the beginning. What is not whole does not stay.
         pub fn finish(mut self, analysis: &Analysis) -> Result<(), Error> {
             self.result?;
             for flow in analysis.flows.iter() {

@@ -13,6 +13,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
@@ -131,6 +132,14 @@ impl Part {
     fn failed(&self, why: impl ToString) -> Error {
         Error { path: self.whole.clone(), why: why.to_string() }
     }
+
+    /// What the file said, without the words that Parquet puts before it.
+    fn not_written(&self, why: ParquetError) -> Error {
+        match why {
+            ParquetError::External(cause) => self.failed(cause),
+            other => self.failed(other),
+        }
+    }
 }
 
 impl Drop for Part {
@@ -160,7 +169,9 @@ impl<R> Table<R> {
         origin: &Arc<Origin>,
     ) -> Result<Self, Error> {
         let whole = folder.join(format!("{name}.parquet"));
-        let part = Part { part: folder.join(format!("{name}.parquet.part")), whole, kept: false };
+        // Of this process alone: another may be writing tables into the same folder.
+        let part = folder.join(format!("{name}.parquet.{}.part", std::process::id()));
+        let part = Part { part, whole, kept: false };
         let fields = Origin::fields().into_iter().chain(columns.iter().map(Column::field));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let about = [("schema", SCHEMA), ("table", name)].map(|(k, v)| KeyValue::new(k.to_owned(), v.to_owned()));
@@ -172,7 +183,8 @@ impl<R> Table<R> {
             .set_max_row_group_bytes(Some(GROUP_BYTES))
             .build();
         let file = File::create(&part.part).map_err(|e| part.failed(e))?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(|e| part.failed(e))?;
+        let writer =
+            ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(|e| part.not_written(e))?;
         let (origin, rows) = (Arc::clone(origin), Vec::with_capacity(BATCH));
         Ok(Table { columns, origin, schema, rows, writer, part })
     }
@@ -188,13 +200,13 @@ impl<R> Table<R> {
         let arrays = self.origin.arrays(self.rows.len()).into_iter().chain(columns).collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|e| self.part.failed(e))?;
         self.rows.clear();
-        self.writer.write(&batch).map_err(|e| self.part.failed(e))
+        self.writer.write(&batch).map_err(|e| self.part.not_written(e))
     }
 
     /// Writes the rest; the file is whole then, and to be kept.
     pub(super) fn finish(mut self) -> Result<Part, Error> {
         self.write()?;
-        self.writer.finish().map_err(|e| self.part.failed(e))?;
+        self.writer.finish().map_err(|e| self.part.not_written(e))?;
         self.writer.inner().sync_all().map_err(|e| self.part.failed(e))?;
         Ok(self.part)
     }
