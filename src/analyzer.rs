@@ -13,6 +13,7 @@ use crate::flow::prefetch::prefetch;
 use crate::flow::table::{self, GONE, Table};
 use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
+use crate::liveness::losses::Losses;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
 use crate::summary::{End, FlowSummary, Side};
@@ -114,6 +115,8 @@ struct Flows {
     /// Whether they take more.
     crowded: bool,
     let_go: LetGo,
+    /// When the capture lost packets.
+    lost: Losses,
     /// Whether data is told of.
     data: bool,
     /// Reused between segments.
@@ -211,6 +214,12 @@ impl Analyzer {
             Decoded::Skipped(Skip::Truncated) => skipped.truncated += 1,
             Decoded::Skipped(Skip::Fragment) => skipped.fragments += 1,
         }
+    }
+
+    /// The capture lost packets at some moments between these two, of which the later may be ahead of the frames given
+    /// so far: nobody is taken for dead because of what may be missing.
+    pub fn lost(&mut self, since: Time, until: Time) {
+        self.flows.lost.add(since, until);
     }
 
     /// Time has passed without a frame: verdicts that fall due by `now` are told.
@@ -331,7 +340,7 @@ impl Flows {
                 return true;
             }
             self.heap -= watched.heap();
-            watched.finish(now, &mut Out { flow: watched.id, sink });
+            watched.finish(now, &mut Out { flow: watched.id, sink, lost: &self.lost });
             let (mut summary, context) = watched.summary(now);
             verdict::outline(&mut summary, &context);
             self.let_go.add(&summary);
@@ -410,7 +419,7 @@ impl Flows {
 
     fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink };
+        let mut out = Out { flow: watched.id, sink, lost: &self.lost };
         if self.data {
             watched.segment_with_data(from, s, &mut self.heard, &mut out);
         } else {
@@ -446,7 +455,7 @@ impl Flows {
             if !watched.is_scheduled(due) {
                 continue;
             }
-            let mut out = Out { flow: watched.id, sink };
+            let mut out = Out { flow: watched.id, sink, lost: &self.lost };
             if let Some(again) = watched.fall_due(now, &mut out) {
                 self.plan(again, number);
             }
@@ -464,14 +473,14 @@ impl Flows {
     /// A new connection has taken the flow's ends.
     fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink };
+        let mut out = Out { flow: watched.id, sink, lost: &self.lost };
         watched.finish(now, &mut out);
     }
 
     /// The last verdicts of all flows.
     fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
         for watched in self.table.iter_mut() {
-            let mut out = Out { flow: watched.id, sink };
+            let mut out = Out { flow: watched.id, sink, lost: &self.lost };
             watched.finish(end, &mut out);
         }
     }

@@ -92,6 +92,13 @@ impl Engine {
         analyzer
     }
 
+    /// The capture lost packets at some moments between these two.
+    pub fn lost(&mut self, since: Time, until: Time) {
+        if let Engine::Alone(analyzer) = self {
+            analyzer.lost(since, until);
+        }
+    }
+
     /// Time has passed without a frame.
     pub fn advance(&mut self, now: Time, sink: &mut Sink<'_>) {
         if let Engine::Alone(analyzer) = self {

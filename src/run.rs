@@ -118,6 +118,9 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
         for warning in info.warnings.iter().chain(&analysis.warnings) {
             complain(warning);
         }
+        if let Some(dropped @ 1..) = info.dropped_by_kernel {
+            complain(&format_args!("the kernel dropped {}: silences may be its doing", count(dropped, "packet")));
+        }
     }
     heard(if cli.json {
         json::write(&mut out, &analysis, &info)
@@ -192,6 +195,9 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
             number = frames[..wanted].last().map_or(number, |f| f.number);
             told.frames(&frames[..wanted], &mut engine);
         });
+        if let Some((since, until)) = source.lost() {
+            engine.lost(since, until);
+        }
         match progress {
             Ok(Progress::More) => {}
             Ok(Progress::Idle(_)) if drain_until.is_some() => break,

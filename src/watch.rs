@@ -528,6 +528,7 @@ impl Watched {
             bare_segment: (self.bare_segment > 0).then_some(u32::from(self.bare_segment)),
             duplicates: odd.map_or(0, |o| o.duplicates),
             missing_bytes: odd.map_or(0, |o| o.missing),
+            doubtful: self.live.doubtful(),
         };
         (summary, context)
     }

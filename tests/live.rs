@@ -7,7 +7,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -363,6 +363,32 @@ fn a_running_capture_has_given_up_root_and_can_open_nothing() {
     assert_eq!(report["flows"][0]["traffic"]["client"]["payload_bytes"], 5, "{report:#}");
     let held = &report["capture"]["confinement"];
     assert_eq!((&held["user"], &held["capabilities"], &held["seccomp"]), (&json!("nobody"), &json!([]), &json!(true)));
+}
+
+#[test]
+fn packets_that_the_kernel_dropped_are_told_and_kill_nobody() {
+    let Some(cable) = Cable::lay("drop") else { return };
+    let args = ["-i", "eth0", "--json", "--buffer-size", "64"];
+    let sniffer = Sniffer::start(&cable.client, env!("CARGO_BIN_EXE_hbsniff"), &args);
+    let signal = |signal| kill_process(Pid::from_child(&sniffer.0), signal).expect("a signal");
+    let (mut near, far) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&near, 1, 1, 2);
+    thread::sleep(Duration::from_millis(1500));
+    // While it sleeps its buffer is filled, and what the client does about a dead server finds no room.
+    signal(Signal::STOP);
+    let flood = inside(&cable.client, || UdpSocket::bind((CLIENT, 0)).expect("a port"));
+    for _ in 0..1000 {
+        // Refusals come back; they do not matter.
+        let _ = flood.send_to(&[0; 1000], (SERVER, 9));
+    }
+    cable.cut();
+    assert_eq!(near.read(&mut [0; 1]).expect_err("the server is gone").kind(), io::ErrorKind::TimedOut);
+    signal(Signal::CONT);
+    let report = parsed(&sniffer.stop());
+    drop(far);
+    assert!(report["capture"]["dropped_by_kernel"].as_u64() > Some(0), "{report:#}");
+    let flow = report["flows"].as_array().expect("flows").first().expect("the flow");
+    assert_eq!((&flow["deaths"], &flow["end"]), (&json!([]), &json!("open")), "{report:#}");
 }
 
 #[test]

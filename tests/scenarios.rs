@@ -66,6 +66,7 @@ impl Run {
                         .frames(&[Frame { time: step.time, number, link, interface: 0, wire_len, data }], &mut sink);
                 }
                 What::Advance => analyzer.advance(step.time, &mut sink),
+                What::Lost(since) => analyzer.lost(*since, step.time),
                 What::End => end = (at, Some(step.time)),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pcap::{Active, Capture, Precision};
 
 use super::format::Tally;
-use super::{CaptureError, LiveOptions, Progress, Source, forbidden, now, unknown};
+use super::{CaptureError, Drops, LiveOptions, Progress, Source, forbidden, now, unknown};
 use crate::packet::{Frame, LinkType, MILLISECOND, Nanos, SECOND, Time};
 
 /// How long the kernel may gather packets before it hands over a block of its ring that is not full, milliseconds.
@@ -25,6 +25,7 @@ pub(super) struct Live {
     /// Nanoseconds in a unit of a time stamp's fraction of a second.
     unit: i64,
     tally: Tally,
+    drops: Drops,
 }
 
 impl Live {
@@ -59,7 +60,7 @@ impl Live {
         let link = LinkType(u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX));
         let mut tally = Tally::default();
         tally.link_type(link);
-        Ok(Live { capture, interface: name.clone(), link, unit, tally })
+        Ok(Live { capture, interface: name.clone(), link, unit, tally, drops: Drops::new() })
     }
 }
 
@@ -98,6 +99,11 @@ impl Source for Live {
 
     fn dropped(&mut self) -> Option<u64> {
         self.capture.stats().ok().map(|s| u64::from(s.dropped))
+    }
+
+    fn lost(&mut self) -> Option<(Time, Time)> {
+        let count = self.dropped();
+        self.drops.look(count, false)
     }
 }
 

@@ -38,6 +38,12 @@ pub trait Source {
         None
     }
 
+    /// Between which moments packets were lost since this was last asked, if any were: the kernel dropped them, or the
+    /// interface was down. The later moment is now.
+    fn lost(&mut self) -> Option<(Time, Time)> {
+        None
+    }
+
     /// Bytes of input in all, as they lie on disk; `None` where there is no telling.
     fn size(&self) -> Option<u64> {
         None
@@ -129,6 +135,28 @@ pub fn live(options: &LiveOptions) -> Result<Box<dyn Source>, CaptureError> {
     return Ok(Box::new(raw::Live::new(options)?));
     #[cfg(not(target_os = "linux"))]
     return Err(CaptureError::Unusable(format!("capturing on this system {BUILD}")));
+}
+
+/// Notices when a live capture's count of dropped packets grows.
+struct Drops {
+    count: u64,
+    seen: Time,
+}
+
+impl Drops {
+    /// From now on.
+    fn new() -> Self {
+        Drops { count: 0, seen: now() }
+    }
+
+    /// The kernel has dropped `count` packets so far: gives the last look and now if that is more than then, or if the
+    /// capture was `blind` anyway.
+    fn look(&mut self, count: Option<u64>, blind: bool) -> Option<(Time, Time)> {
+        let since = std::mem::replace(&mut self.seen, now());
+        let more = count.is_some_and(|count| count > self.count);
+        self.count = count.unwrap_or(self.count);
+        (blind || more).then_some((since, self.seen))
+    }
 }
 
 /// The error for a capture that the system forbids.

@@ -17,7 +17,7 @@ use nix::{getsockopt_impl, sockopt_impl};
 use pnet::datalink::{self, ChannelType, NetworkInterface};
 
 use super::format::Tally;
-use super::{CaptureError, LiveOptions, Progress, Source, forbidden, now, unknown};
+use super::{CaptureError, Drops, LiveOptions, Progress, Source, forbidden, now, unknown};
 use crate::packet::{Frame, LinkType, SECOND, Time};
 
 sockopt_impl!(
@@ -51,6 +51,9 @@ pub(super) struct Live {
     cooked: bool,
     tally: Tally,
     dropped: u64,
+    drops: Drops,
+    /// Whether the interface is down; it is up again when a packet comes.
+    down: bool,
     /// How often the interface went down.
     downs: u64,
     gone: bool,
@@ -85,6 +88,8 @@ impl Live {
             cooked: link.is_none(),
             tally,
             dropped: 0,
+            drops: Drops::new(),
+            down: false,
             downs: 0,
             gone: false,
             headers: MultiHeaders::preallocate(FETCHED, Some(nix::cmsg_space!(nix::sys::time::TimeSpec))),
@@ -98,6 +103,7 @@ impl Live {
         let mut rooms: Vec<_> = self.room.chunks_exact_mut(self.snaplen).map(|room| [IoSliceMut::new(room)]).collect();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let messages = recvmmsg(self.socket.as_raw_fd(), &mut self.headers, &mut rooms, flags, None)?;
+        self.down = false;
         let mut received = Vec::with_capacity(FETCHED);
         for message in messages {
             let stamp = message.cmsgs()?.find_map(|c| match c {
@@ -168,6 +174,7 @@ impl Source for Live {
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(self.wait()),
                 Err(Errno::ENETDOWN) => {
                     self.downs += 1;
+                    self.down = true;
                     return Ok(self.idle());
                 }
                 Err(e) => {
@@ -188,6 +195,11 @@ impl Source for Live {
         let [_, dropped] = getsockopt(&self.socket, PacketStatistics).ok()?;
         self.dropped += u64::from(dropped);
         Some(self.dropped)
+    }
+
+    fn lost(&mut self) -> Option<(Time, Time)> {
+        let count = self.dropped();
+        self.drops.look(count, self.down)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -258,7 +258,7 @@ pub struct Cli {
 
     /// The kernel's buffer, in KiB; larger if the report tells of dropped packets
     #[arg(long, hide_short_help = true, help_heading = "Capture", value_name = "KIB", conflicts_with_all = ["files", "read"],
-        value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "8192")]
+        value_parser = clap::value_parser!(u32).range(64..=1_048_576), default_value = "32768")]
     pub buffer_size: u32,
 
     /// Ask this host's kernel too: whose the sockets are, and how their keepalive is set

@@ -141,7 +141,8 @@ pub const TERMS: &[Term] = &[
         Place::Finding,
         "capture_has_gaps",
         "Bytes were acknowledged that the capture does not hold: it lost packets, or saw one direction or one of \
-         several paths. A silence or an unanswered probe may be the capture's.",
+         several paths. A silence or an unanswered probe may be the capture's. As a warning: the kernel told that it \
+         dropped packets while a side went unanswered, so that a death was not told.",
         "Enlarge the buffer (--buffer-size, tcpdump -B), keep less of each packet (-s 128), and capture where both \
          directions pass.",
         &["RFC 9293 §3.4: an acknowledgment covers only what arrived"],

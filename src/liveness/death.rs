@@ -5,6 +5,7 @@
 //! silence it is computed from the pace of its resends.
 
 use super::keepalive::{ANSWER, Probes};
+use super::losses::Losses;
 use super::{Liveness, Resends, rules};
 use crate::flow::connection::{Connection, Known};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time, seconds};
@@ -102,7 +103,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
     if let Some(p) = unanswered_probes(c, l, by, at) {
         return observed(Mechanism::KeepaliveTimeout, &[p.run_frame, p.last_frame]);
     }
-    if let Some(d) = heartbeat_overdue(c, l, by, at, frame) {
+    if let Some(d) = heartbeat_overdue(c, l, by, at, None, frame) {
         return Some(d);
     }
     if let Some(w) = l.rare.as_ref().map(|r| &r.window[by]).filter(|w| w.unanswered >= SUSPICIOUS) {
@@ -124,17 +125,24 @@ fn unanswered_probes<'l>(c: &Connection, l: &'l Liveness, by: Side, at: Time) ->
     (unheard && !p.data_since && waited && p.run > 0).then_some(p)
 }
 
-/// Whether `by` closed because its peer's beat or reply was overdue.
+/// Whether `by` closed because its peer's beat or reply was overdue. A silence counts from `whole_since` on, if given.
 #[must_use]
-pub fn heartbeat_overdue(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>) -> Option<Death> {
+pub fn heartbeat_overdue(
+    c: &Connection,
+    l: &Liveness,
+    by: Side,
+    at: Time,
+    whole_since: Option<Time>,
+    frame: Option<u64>,
+) -> Option<Death> {
     let dead = by.peer();
     if c.half[dead].known.has(Known::FIN | Known::RESET) {
         return None;
     }
     let heard = c.last_heard(by).unwrap_or(c.first);
     let beats = steady(l, at)?;
-    let overdue =
-        beats.iter().any(|h| overdue(c, h, by, heard, at)) && !beats.iter().any(|h| had_stopped(c, h, by, at));
+    let overdue = beats.iter().any(|h| overdue(c, h, by, heard, whole_since, at))
+        && !beats.iter().any(|h| had_stopped(c, h, by, at));
     overdue.then(|| {
         let mut d = death(Some(by), dead, Mechanism::HeartbeatTimeout, Some(heard), Some(at), Basis::Observed);
         d.evidence.extend(frame);
@@ -142,16 +150,18 @@ pub fn heartbeat_overdue(c: &Connection, l: &Liveness, by: Side, at: Time, frame
     })
 }
 
-fn overdue(c: &Connection, h: &HeartbeatSummary, by: Side, heard: Time, at: Time) -> bool {
+fn overdue(c: &Connection, h: &HeartbeatSummary, by: Side, heard: Time, whole_since: Option<Time>, at: Time) -> bool {
     let Some(interval) = h.interval.map(|i| crate::packet::nanos(i.median)).filter(|m| *m > 0) else { return false };
     let intervals = (OVERDUE_INTERVALS * interval as f64) as Nanos;
     // A rule of the protocol may be stricter, such as a hold time of 1.25 intervals.
     let ruled = rules::patience(h, by).map_or(intervals, |p| crate::packet::nanos(p.seconds) / 50 * 49);
-    let late = |since: Time| at.since(since) > intervals.min(ruled);
+    let counts = |since: Time| whole_since.map_or(since, |whole| since.max(whole));
+    let late = |since: Time| at.since(counts(since)) > intervals.min(ruled);
     if h.from == by {
         // Its own requests go unanswered.
+        let overdue_reply = OVERDUE_REPLY.max(c.rtt.saturating_mul(20));
         unanswered(h)
-            && (at.since(h.last) >= OVERDUE_REPLY.max(c.rtt.saturating_mul(20)) || h.last_reply.is_some_and(late))
+            && (at.since(h.last) >= overdue_reply && counts(h.last) == h.last || h.last_reply.is_some_and(late))
     } else {
         // The peer's beats stay away, and so does everything else that could stand for them.
         late(h.last.min(heard)) && late(c.half[h.from].last_data.min(heard.max(h.last.min(heard))))
@@ -185,7 +195,7 @@ pub fn on_fin(c: &Connection, l: &Liveness, by: Side, s: &Segment<'_>, behind: O
     if c.half[by].known.has(Known::FIN | Known::RESET) {
         return None;
     }
-    let mut d = heartbeat_overdue(c, l, by, s.time, Some(s.frame))?;
+    let mut d = heartbeat_overdue(c, l, by, s.time, None, Some(s.frame))?;
     if let Some(before) = behind {
         let half = s.time.since(before) / 2;
         d.detected_at = Some(before.plus(half));
@@ -221,14 +231,14 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
 }
 
 /// A side whose beats had come at an even pace and that nothing at all has come from for long, while the other neither
-/// closed nor tries to reach it: at the capture's end nobody has noticed.
+/// closed nor tries to reach it: at the capture's end nobody has noticed. The silence counts from `whole_since` on, if given.
 #[must_use]
-pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time) -> Option<Death> {
+pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time, whole_since: Option<Time>) -> Option<Death> {
     let over = |side: Side| c.half[side].known.has(Known::FIN | Known::RESET);
     if Side::BOTH.into_iter().any(over) || l.deaths().iter().any(|d| d.dead == dead) {
         return None;
     }
-    let silence = now.since(c.half[dead].last);
+    let silence = now.since(whole_since.map_or(c.half[dead].last, |whole| whole.max(c.half[dead].last)));
     let missed = |h: &HeartbeatSummary| {
         let interval = h.interval.map_or(0.0, |i| i.median);
         let patience = rules::patience(h, dead.peer()).map_or(0.0, |p| p.seconds);
@@ -240,6 +250,25 @@ pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time) -> Option<
     }
     let heard = c.last_heard(dead.peer());
     Some(death(None, dead, Mechanism::Undetected, heard, None, Basis::CaptureEnded))
+}
+
+/// Whether packets that the capture lost may tell another story than this death of which it is sure at `at`. Of probes and
+/// resends, two in a row and all that should have followed must lie where nothing was lost; what comes at a pace must have
+/// stayed away for long enough since something last was.
+#[must_use]
+pub fn doubtful(c: &Connection, l: &Liveness, d: &Death, at: Time, lost: &Losses) -> bool {
+    let Some(whole_since) = lost.whole_since(at) else { return false };
+    let by = d.dead.peer();
+    let last_but_one = match d.mechanism {
+        Mechanism::KeepaliveTimeout => l.probes(by).map(Probes::before_last),
+        Mechanism::RetransmissionTimeout | Mechanism::IcmpUnreachable => l.resends(by).map(Resends::before_last),
+        Mechanism::ZeroWindowTimeout => l.rare.as_ref().map(|r| r.window[by].before_last()),
+        Mechanism::HeartbeatTimeout => return heartbeat_overdue(c, l, by, at, Some(whole_since), None).is_none(),
+        Mechanism::Undetected => return unnoticed(c, l, d.dead, at, Some(whole_since)).is_none(),
+        Mechanism::KeepaliveReset | Mechanism::ResetOnData => return false,
+    };
+    let sure = d.detected_at.map_or(at, |given_up| given_up.plus(d.uncertainty));
+    last_but_one.is_some_and(|from| lost.between(from, sure))
 }
 
 /// When silence will have lasted long enough to say that `by` gave up.

@@ -155,6 +155,12 @@ pub fn of(flow: &FlowSummary, context: &Context, words: Words) -> Vec<Finding> {
             format!("The capture holds {copies} of this flow more than once; the copies were left out.")
         });
     }
+    if context.doubtful {
+        found.add(CAPTURE_HAS_GAPS, Severity::Warning, || {
+            "The capture lost packets while a side went unanswered: whether its peer was dead cannot be told. A larger \
+             --buffer-size loses fewer."
+        });
+    }
     if context.missing_bytes > 0 {
         found.add(CAPTURE_HAS_GAPS, Severity::Info, || {
             let missing = count(context.missing_bytes, "byte");

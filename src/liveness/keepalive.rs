@@ -248,6 +248,12 @@ impl Probes {
         if doubling && self.gap > 0 { Some(2 * self.gap) } else { self.least_interval() }
     }
 
+    /// When the probe before the last one of the current run was sent; the last one if it is the first.
+    #[must_use]
+    pub fn before_last(&self) -> Time {
+        self.last.plus(-self.gap)
+    }
+
     /// The figures for the report.
     #[must_use]
     pub fn summary(&self) -> KeepaliveSummary {

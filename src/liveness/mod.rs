@@ -8,6 +8,7 @@ pub mod findings;
 pub mod heartbeat;
 pub mod keepalive;
 pub mod limits;
+pub mod losses;
 pub mod rules;
 pub mod settings;
 mod sockets;
@@ -22,6 +23,7 @@ use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
 use crate::summary::{Basis, Both, Death, Mechanism, Side};
 use heartbeat::{Heard, Heartbeats};
 use keepalive::{ANSWER, Candidate, Kind, Probes};
+use losses::Losses;
 use verdict::{Break, Sign};
 use window::{Run, WindowProbes};
 
@@ -58,6 +60,11 @@ pub struct Resends {
 const LEAST_CEILING: Nanos = SECOND;
 
 impl Resends {
+    /// When the bytes were sent for the last time but one.
+    fn before_last(&self) -> Time {
+        self.last.plus(-self.gap)
+    }
+
     /// The same bytes again. Timers fire late but never early, and each timeout is twice the last (RFC 6298 §5.5): twice
     /// what the timeout before was is a better figure for this one than a late gap.
     fn again(&mut self, time: Time, frame: u64) {
@@ -97,6 +104,8 @@ struct Rare {
     resends: Both<Resends>,
     unreachable: Both<Option<Unreachable>>,
     deaths: Vec<Death>,
+    /// Whether a death could not be told for packets that the capture lost.
+    doubtful: bool,
 }
 
 /// The watch over one flow.
@@ -113,6 +122,8 @@ pub struct Out<'a> {
     pub flow: u64,
     /// The receiver.
     pub sink: &'a mut (dyn FnMut(&Event) + 'a),
+    /// When the capture lost packets.
+    pub lost: &'a Losses,
 }
 
 impl Out<'_> {
@@ -204,6 +215,12 @@ impl Liveness {
         self.rare.as_ref().map_or(&[], |r| &r.deaths)
     }
 
+    /// Whether a death could not be told because the capture lost packets.
+    #[must_use]
+    pub fn doubtful(&self) -> bool {
+        self.rare.as_ref().is_some_and(|r| r.doubtful)
+    }
+
     /// Deaths so far, to complete them.
     pub fn deaths_mut(&mut self) -> &mut [Death] {
         self.rare.as_mut().map_or(&mut [], |r| &mut r.deaths)
@@ -253,6 +270,15 @@ impl Liveness {
             EventKind::PeerDead { ends: c.ends.both(), death: Box::new(death.clone()) },
         );
         self.rare().deaths.push(death);
+    }
+
+    /// Adds a death unless packets that the capture lost may tell another story.
+    fn conclude(&mut self, c: &Connection, death: Death, now: Time, out: &mut Out<'_>) {
+        if death::doubtful(c, self, &death, now, out.lost) {
+            self.rare().doubtful = true;
+        } else {
+            self.add_death(c, death, now, out);
+        }
     }
 
     /// Looks at a segment before [`Connection::apply`].
@@ -310,7 +336,7 @@ impl Liveness {
             None
         };
         if let Some(death) = death {
-            self.add_death(c, death, s.time, out);
+            self.conclude(c, death, s.time, out);
         }
     }
 
@@ -353,7 +379,7 @@ impl Liveness {
         }
         for side in Side::BOTH {
             if let Some(death) = death::by_silence(c, self, side, now, ended) {
-                self.add_death(c, death, now, out);
+                self.conclude(c, death, now, out);
             }
         }
     }
@@ -565,8 +591,8 @@ impl Liveness {
         }
         for side in Side::BOTH {
             self.end_window_run(side, out);
-            if let Some(death) = death::unnoticed(c, self, side, now) {
-                self.add_death(c, death, now, out);
+            if let Some(death) = death::unnoticed(c, self, side, now, None) {
+                self.conclude(c, death, now, out);
             }
         }
     }

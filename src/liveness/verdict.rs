@@ -26,6 +26,8 @@ pub struct Context {
     pub duplicates: u64,
     /// Bytes that one side acknowledged and the capture never showed.
     pub missing_bytes: u64,
+    /// Whether a death could not be told because the capture lost packets.
+    pub doubtful: bool,
 }
 
 /// The end of a flow seen from the silence before it.

@@ -79,6 +79,12 @@ impl WindowProbes {
         self.run.clone()
     }
 
+    /// When the last probe but one was sent, or what came before the first.
+    #[must_use]
+    pub fn before_last(&self) -> Time {
+        self.last.plus(-self.gap)
+    }
+
     /// The run is over: the window opened, data flowed, or the capture ended. What was undecided is taken for window
     /// probes, as a full buffer with more to send is far more common than one that is full to the byte.
     pub fn end_run(&mut self) -> Vec<Candidate> {

@@ -32,6 +32,8 @@ pub struct Step {
 pub enum What {
     Frame(Vec<u8>),
     Advance,
+    /// The capture lost packets since then.
+    Lost(Time),
     End,
 }
 
@@ -181,6 +183,7 @@ impl Reader {
         let mut step = |what, events| self.scenario.steps.push(Step { line, time, what, events });
         match rest {
             [] | ["advance"] => step(What::Advance, events),
+            ["lost", "since", since] => step(What::Lost(at(since)?), events),
             ["end"] => step(What::End, events),
             ["handshake", options @ ..] => {
                 if !events.is_empty() {
