@@ -128,11 +128,66 @@ pub enum Meaning {
     Wandering,
 }
 
+/// The first bytes of some messages, side by side in one piece of memory: a flow's next beat finds most of what it needs in
+/// few places.
+#[derive(Clone, Debug, Default)]
+struct Samples {
+    /// A slot of `stride` bytes each.
+    bytes: Vec<u8>,
+    stride: u8,
+    count: u8,
+    lens: [u8; 2 * SAMPLES],
+}
+
+impl Samples {
+    fn len(&self) -> usize {
+        self.count.into()
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        &self.bytes[at * usize::from(self.stride)..][..self.lens[at].into()]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.range(0..self.len())
+    }
+
+    fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = &[u8]> + Clone {
+        range.map(|at| self.get(at))
+    }
+
+    fn first(&self) -> Option<&[u8]> {
+        self.iter().next()
+    }
+
+    /// Puts a message's head, at most [`HEAD`] bytes, in a slot, or in one behind the last.
+    fn set(&mut self, at: usize, head: &[u8]) {
+        if head.len() > self.stride.into() {
+            let stride = head.len();
+            let mut wider = vec![0; stride * self.len()];
+            for (slot, sample) in wider.chunks_exact_mut(stride).zip(self.iter()) {
+                slot[..sample.len()].copy_from_slice(sample);
+            }
+            (self.bytes, self.stride) = (wider, stride as u8);
+        }
+        let stride = usize::from(self.stride);
+        if at == self.len() {
+            // Few messages recur; most of those that do go on to.
+            let slots = [1, 4, 2 * SAMPLES].into_iter().find(|&slots| slots > at).unwrap_or(2 * SAMPLES);
+            self.bytes.reserve_exact(slots * stride - self.bytes.len());
+            self.bytes.resize(self.bytes.len() + stride, 0);
+            self.count += 1;
+        }
+        self.bytes[at * stride..][..head.len()].copy_from_slice(head);
+        self.lens[at] = head.len() as u8;
+    }
+}
+
 /// Samples of one recurring message.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     /// Up to [`SAMPLES`] first different contents, then as many of the latest, in a ring.
-    samples: Vec<Box<[u8]>>,
+    samples: Samples,
     /// Where in the ring the oldest is.
     oldest: usize,
     last: u32,
@@ -145,7 +200,7 @@ pub struct Content {
 impl Content {
     /// Takes the next message: its first bytes, its length.
     pub fn push(&mut self, bytes: &[u8], len: u32, opaque: bool) {
-        let first = self.samples.is_empty();
+        let first = self.samples.len() == 0;
         self.len = if first { (len, len) } else { (self.len.0.min(len), self.len.1.max(len)) };
         self.opaque |= opaque;
         let head = &bytes[..bytes.len().min(HEAD)];
@@ -155,29 +210,26 @@ impl Content {
         }
         self.last = this;
         if self.samples.len() < 2 * SAMPLES {
-            self.samples.push(head.into());
+            self.samples.set(self.samples.len(), head);
         } else {
-            let oldest = &mut self.samples[SAMPLES + self.oldest];
-            if oldest.len() == head.len() {
-                oldest.copy_from_slice(head);
-            } else {
-                *oldest = head.into();
-            }
+            self.samples.set(SAMPLES + self.oldest, head);
             self.oldest = (self.oldest + 1) % SAMPLES;
         }
     }
 
     /// The samples as two runs in order of time: the first, and the latest if there are as many.
     fn runs(&self) -> [impl Iterator<Item = &[u8]> + Clone; 2] {
-        let (first, latest) = self.samples.split_at(self.samples.len().min(SAMPLES));
-        let (newer, older) = latest.split_at(self.oldest.min(latest.len()));
-        [(first, &[][..]), (older, newer)].map(|(older, newer)| older.iter().chain(newer).map(|s| &**s))
+        let count = self.samples.len();
+        let begins = count.min(SAMPLES);
+        let oldest = (begins + self.oldest).min(count);
+        [(0..begins, 0..0), (oldest..count, begins..oldest)]
+            .map(|(older, newer)| self.samples.range(older).chain(self.samples.range(newer)))
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.samples.capacity() * size_of::<Box<[u8]>>() + self.samples.iter().map(|s| s.len()).sum::<usize>()
+        self.samples.bytes.capacity()
     }
 
     /// Whether only the length shows.
@@ -195,23 +247,21 @@ impl Content {
     /// The whole message, if it never changed and was seen whole.
     #[must_use]
     pub fn constant(&self) -> Option<&[u8]> {
-        match &self.samples[..] {
-            [only] if !self.opaque && self.len.0 == self.len.1 && only.len() == self.len.0 as usize => Some(only),
-            _ => None,
-        }
+        let only = self.samples.first().filter(|_| self.samples.len() == 1 && !self.opaque)?;
+        (self.len.0 == self.len.1 && only.len() == self.len.0 as usize).then_some(only)
     }
 
     /// Which part of a known poll it is.
     #[must_use]
     pub fn poll(&self) -> Option<Part> {
-        let first = self.samples.first().filter(|_| !self.opaque).and_then(|s| part(s))?;
+        let first = self.samples.first().filter(|_| !self.opaque).and_then(part)?;
         self.samples.iter().all(|s| part(s) == Some(first)).then_some(first)
     }
 
     /// Whether it is text that says that it is a heartbeat.
     #[must_use]
     pub fn says_heartbeat(&self) -> bool {
-        !self.opaque && !self.samples.is_empty() && self.samples.iter().all(|s| says_heartbeat(s))
+        !self.opaque && self.samples.len() > 0 && self.samples.iter().all(says_heartbeat)
     }
 
     /// Whether it is one printable character, as a key on a keyboard gives.
@@ -229,7 +279,7 @@ impl Content {
         if self.samples.len() < 2 {
             return if self.len.0 == self.len.1 { Meaning::Constant } else { Meaning::Wandering };
         }
-        if self.samples.iter().all(|s| is_text(s)) { self.text_meaning() } else { self.binary_meaning() }
+        if self.samples.iter().all(is_text) { self.text_meaning() } else { self.binary_meaning() }
     }
 
     fn text_meaning(&self) -> Meaning {
@@ -251,8 +301,8 @@ impl Content {
             return Meaning::Noise;
         }
         let mut changes = [0; HEAD];
-        for sample in &self.samples {
-            for (change, (a, b)) in changes.iter_mut().zip(sample.iter().zip(&self.samples[0])) {
+        for sample in self.samples.iter() {
+            for (change, (a, b)) in changes.iter_mut().zip(sample.iter().zip(self.samples.get(0))) {
                 *change |= a ^ b;
             }
         }
@@ -354,6 +404,17 @@ mod tests {
         assert!(same("id=a8f3-99c1", "id=b7d4-0a0b"));
         assert!(!same("GET /a1", "GET /b"));
         assert!(!same("up", "down"));
+    }
+
+    #[test]
+    fn the_first_samples_and_the_latest_are_kept_whatever_their_lengths() {
+        let message = |n: usize| vec![n as u8; [3, 0, 9, 90, 5][n % 5]];
+        let mut content = Content::default();
+        (0..23).for_each(|n| content.push(&message(n), n as u32, false));
+        let [first, latest] = content.runs().map(|run| run.map(<[u8]>::to_vec).collect::<Vec<_>>());
+        assert_eq!(first, (0..6).map(message).collect::<Vec<_>>());
+        assert_eq!(latest, (17..23).map(message).collect::<Vec<_>>());
+        assert!(content.heap() <= 2 * SAMPLES * HEAD, "{}", content.heap());
     }
 
     #[test]

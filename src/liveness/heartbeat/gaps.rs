@@ -183,8 +183,19 @@ impl Gaps {
     /// `chance` is the greatest accepted.
     #[must_use]
     pub fn pulse(&self, chance: f64) -> Option<Pulse> {
-        let pulses = Clock::ALL.into_iter().filter_map(|clock| self.pulse_by(clock)).filter(|p| p.chance <= chance);
-        pulses.min_by(|a, b| a.chance.total_cmp(&b.chance))
+        let mut best: Option<Pulse> = None;
+        for clock in Clock::ALL {
+            if let Some(pulse) = self.pulse_by(clock).filter(|p| p.chance <= chance)
+                && best.is_none_or(|best| pulse.chance < best.chance)
+            {
+                best = Some(pulse);
+            }
+            // No other can do better.
+            if best.is_some_and(|best| best.chance == 0.0) {
+                break;
+            }
+        }
+        best
     }
 
     fn pulse_by(&self, clock: Clock) -> Option<Pulse> {

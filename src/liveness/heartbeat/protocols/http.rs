@@ -27,7 +27,8 @@ pub fn recognise(opening: &Opening) -> Recognition {
     let mut undecided = false;
     for side in Side::BOTH {
         let bytes = opening.bytes[side];
-        if is_start(bytes) {
+        let possible = bytes.first().is_none_or(|first| STARTS.iter().any(|start| start[0] == *first));
+        if possible && is_start(bytes) {
             return Recognition::Yes(Box::new(Http::default()));
         }
         if !opening.from_start && event_chunks(bytes).is_some_and(|chunks| chunks >= 2) {
@@ -37,7 +38,8 @@ pub fn recognise(opening: &Opening) -> Recognition {
         }
         undecided |= !opening.from_start && bytes.first().is_some_and(u8::is_ascii_hexdigit) && bytes.len() < 512;
         let cut = |rest: &[u8]| b"http".starts_with(rest);
-        undecided |= STARTS.iter().any(|start| start.starts_with(bytes) || bytes.strip_prefix(*start).is_some_and(cut));
+        undecided |= possible
+            && STARTS.iter().any(|start| start.starts_with(bytes) || bytes.strip_prefix(*start).is_some_and(cut));
     }
     if undecided { Recognition::Undecided } else { Recognition::No }
 }
