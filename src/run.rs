@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +114,8 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     let zone = cli.local.then(TimeZone::system);
     let mut names = cli.names.map(Names::of_system);
     let (analysis, info) = analyse(cli)?;
+    // The process ends with the report: to free a million flows one by one first would only take time.
+    let analysis = ManuallyDrop::new(analysis);
     if cli.json || cli.events {
         // The text tells them itself.
         for warning in info.warnings.iter().chain(&analysis.warnings) {
