@@ -54,12 +54,15 @@ fn watch() -> io::Result<Found> {
     let period = Duration::from_nanos(PERIOD.unsigned_abs());
     loop {
         let began = Instant::now();
-        table.look(&mut kernel)?;
+        // What was found before a failure is not lost by it.
+        if let Err(e) = table.look(&mut kernel) {
+            return Ok(table.told(Some(e.to_string())));
+        }
         let took = began.elapsed();
         let pause = (took * SHARE).max(Duration::from_secs(1));
         if ended(pause, pause.max(period))? {
-            table.look(&mut kernel)?;
-            return Ok(table.told());
+            let trouble = table.look(&mut kernel).err().map(|e| e.to_string());
+            return Ok(table.told(trouble));
         }
     }
 }
@@ -184,9 +187,9 @@ impl Table {
         }
     }
 
-    fn told(self) -> Found {
+    fn told(self, trouble: Option<String>) -> Found {
         let sockets = self.known.into_values().map(|known| known.socket).collect();
-        Found { sockets, left_out: self.left_out, trouble: None }
+        Found { sockets, left_out: self.left_out, trouble }
     }
 }
 
@@ -217,7 +220,7 @@ mod tests {
         assert!((0..9).all(|n| table.take(listed(n), 3)));
         assert!(table.take(listed(most), 3));
         assert_eq!(table.known.len(), 10);
-        assert_eq!(table.told().sockets.len(), 10);
+        assert_eq!(table.told(None).sockets.len(), 10);
     }
 
     #[test]
@@ -226,7 +229,7 @@ mod tests {
         table.take(Listed { unanswered: 4, ..listed(1) }, 10);
         table.looks = 2;
         table.take(listed(1), 20);
-        let found = table.told().sockets.remove(0);
+        let found = table.told(None).sockets.remove(0);
         assert_eq!((found.first_seen, found.last_seen), (10, 20));
         assert_eq!((found.unanswered, found.most_unanswered), (0, 4));
     }

@@ -65,7 +65,10 @@ impl Watch {
         drop(self.helper.stdin.take());
         let found = self.fetch().unwrap_or_else(|e| Found { trouble: Some(e.to_string()), ..Found::default() });
         let warning = match (found.trouble, found.left_out) {
-            (Some(trouble), _) => Some(format!("The kernel's sockets are not known: {trouble}.")),
+            (Some(trouble), _) if found.sockets.is_empty() => {
+                Some(format!("The kernel's sockets are not known: {trouble}."))
+            }
+            (Some(trouble), _) => Some(format!("The kernel's sockets are not known to the end: {trouble}.")),
             (None, 0) => None,
             (None, n) => Some(format!("{} of this host were too many to remember.", count(n, "socket"))),
         };
