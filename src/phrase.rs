@@ -47,13 +47,18 @@ pub fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Text from outside (file names, messages) with what could drive a terminal made visible.
+/// Whether a character cannot drive a terminal: no control character, and none of the marks that turn the direction of what
+/// follows (Unicode UAX 9).
+#[must_use]
+pub fn harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text from outside (file names, names of interfaces, messages) with what could drive a terminal made visible. Whatever is
+/// shown to people and was not written by this program goes through here.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    // Besides control characters, the marks that turn the direction of what follows (Unicode UAX 9).
-    let harmless = |c: char| {
-        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if text.chars().all(harmless) {
         return Cow::Borrowed(text);
     }
@@ -62,6 +67,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         if harmless(c) { out.push(c) } else { out.extend(c.escape_default()) }
     }
     Cow::Owned(out)
+}
+
+/// The same for a message of several lines.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::liveness::limits;
 use crate::metrics::{self, Metrics};
 use crate::names::Names;
 use crate::packet::Frame;
-use crate::phrase::count;
+use crate::phrase::{count, printable, printable_lines};
 use crate::report::events::Lines;
 use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, json, schema, text};
@@ -105,7 +105,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     }
     let mut own_limits = cli.own_limits.clone();
     if let Some(path) = &cli.limits {
-        let wrong = |e: String| RunError::Limits(path.display().to_string(), e);
+        let wrong = |e: String| RunError::Limits(printable(&path.display().to_string()).into_owned(), e);
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         own_limits.extend(limits::parse(&text).map_err(|e| wrong(e.to_string()))?);
     }
@@ -163,7 +163,7 @@ fn tell(cli: &Cli, out: &mut impl Write) -> Option<Result<(), RunError>> {
 
 /// Says something on standard error; if nobody listens there, nothing can be done about it.
 pub fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "hbsniff: {what}");
+    let _ = writeln!(io::stderr(), "hbsniff: {}", printable_lines(&what.to_string()));
 }
 
 /// Reads the input to its end, or until it is told to stop.
@@ -174,7 +174,8 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let live = cli.interface.is_some();
     let filter = || cli.flow_filter().map(|keep| Box::new(keep) as FlowFilter);
     // Events are told in the order of their packets, and a live capture leaves processors to others.
-    let evidence = cli.write.as_deref().map(|path| evidence(path, cli.sources())).transpose()?;
+    let evidence =
+        cli.write.as_deref().map(|path| evidence(path, cli.sources(), cli.memory_for_evidence())).transpose()?;
     let sockets = cli.sockets.then(Watch::start).transpose().map_err(RunError::Sockets)?;
     // All is open by now, and no thread has been started yet.
     let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
@@ -303,13 +304,13 @@ fn serve(endpoint: metrics::Endpoint) -> Result<Metrics, RunError> {
 }
 
 /// Begins the file of `--write`, unless that is what is read.
-fn evidence(path: &Path, sources: &[PathBuf]) -> Result<Evidence, RunError> {
+fn evidence(path: &Path, sources: &[PathBuf], memory: usize) -> Result<Evidence, RunError> {
     let wrong = |e| RunError::File(path.to_owned(), e);
     let place = |path: &Path| path.canonicalize().ok();
     if place(path).is_some_and(|target| sources.iter().any(|source| place(source).as_ref() == Some(&target))) {
         return Err(wrong(io::Error::other("it is being read")));
     }
-    Evidence::new(File::create(path).map_err(wrong)?).map_err(wrong)
+    Evidence::new(File::create(path).map_err(wrong)?, memory).map_err(wrong)
 }
 
 /// Prints and counts events and collects evidence, until that fails.

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 const LIMIT: u64 = 64 << 20;
 /// Clients from here on are those of the flood.
 const FLOOD: u32 = 100;
+/// One whose peer has given up on it, and one that may only be slow.
+const DEAD: u32 = 9_000_001;
+const SUSPECT: u32 = 9_000_002;
 const MICROSECOND: i64 = 1_000;
 const SECOND: i64 = 1_000_000_000;
 
@@ -58,6 +61,7 @@ fn report(args: &[&str], count: u32, flood: impl Fn(&mut Pcap, u32) + Send + 'st
     child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
     writer.join().unwrap();
     let most = watcher.join().unwrap();
+    eprintln!("{:.1} MiB at most of {} MiB", most as f64 / f64::from(1 << 20), LIMIT >> 20);
     assert!(child.wait().unwrap().success());
     (serde_json::from_slice(&out).unwrap(), most)
 }
@@ -184,17 +188,39 @@ fn a_million_small_messages_that_all_differ_on_one_flow() {
 }
 
 #[test]
-fn chatter_on_very_many_flows() {
+fn chatter_on_very_many_flows_pushes_out_neither_a_verdict_nor_a_suspicion() {
     let count = large(30_000);
-    let (report, most) = report(&[], count, |pcap, number| {
-        let at = i64::from(number) * 1000 * MICROSECOND;
-        opened(pcap, at, number);
-        for (round, seq) in (0..30).zip((6..).step_by(8)) {
-            let at = at + i64::from(round) * SECOND;
-            let message = (number.wrapping_mul(0x9e37_79b1) ^ round).to_be_bytes();
-            pcap.packet(at, &with(segment(number, ACK, seq, 8), &[message, message].concat()));
+    let dir = tempfile::tempdir().unwrap();
+    let evidence = dir.path().join("evidence.pcapng");
+    for args in [&[][..], &["--write", evidence.to_str().unwrap()]] {
+        let (report, most) = report(args, count, move |pcap, number| chatter(pcap, number));
+        assert!(most < LIMIT, "{} MiB {args:?}", most >> 20);
+        assert!(let_go(&report));
+        assert!(listed(&report, 0).is_none(), "open connections have to go");
+        assert_eq!(listed(&report, DEAD).unwrap()["deaths"][0]["mechanism"], "keepalive_timeout");
+        assert!(listed(&report, SUSPECT).is_some());
+    }
+}
+
+/// A client whom nobody answers any more, one that may only be slow, and a great many that talk.
+fn chatter(pcap: &mut Pcap, number: u32) {
+    if number == 0 {
+        opened(pcap, -400 * SECOND, DEAD);
+        for probe in 2..5 {
+            pcap.packet((probe - 400) * SECOND, &reply(DEAD, ACK, 7, 6));
         }
-    });
-    assert!(most < LIMIT, "{} MiB", most >> 20);
-    assert!(let_go(&report));
+        pcap.packet(-395 * SECOND, &reply(DEAD, RST | ACK, 8, 6));
+        // Resent with doubling gaps, up to 64 s: only after two minutes more would it be given up.
+        opened(pcap, -380 * SECOND, SUSPECT);
+        for at in [-127, -126, -124, -120, -112, -96, -64, 0] {
+            pcap.packet(at * SECOND, &with(reply(SUSPECT, ACK, 8, 6), b"again"));
+        }
+    }
+    let at = i64::from(number) * 1000 * MICROSECOND;
+    opened(pcap, at, number);
+    for (round, seq) in (0..30).zip((6..).step_by(8)) {
+        let at = at + i64::from(round) * SECOND;
+        let message = (number.wrapping_mul(0x9e37_79b1) ^ round).to_be_bytes();
+        pcap.packet(at, &with(segment(number, ACK, seq, 8), &[message, message].concat()));
+    }
 }

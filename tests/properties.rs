@@ -1,5 +1,6 @@
 //! What must hold for any segments at all: no panic, events and report agree, no span is negative, a run repeats, and
-//! capturing every frame twice changes nothing.
+//! capturing every frame twice changes nothing. And of a stream: how it is cut into segments, in which order they come and
+//! how often changes nothing of what is heard in it.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -8,7 +9,7 @@ use hbsniff::analysis::Analysis;
 use hbsniff::analyzer::{Analyzer, Options};
 use hbsniff::event::Event;
 use hbsniff::packet::{Flags, Frame, LinkType, SECOND, Time};
-use hbsniff::summary::FlowSummary;
+use hbsniff::summary::{FlowSummary, HeartbeatSummary, Side};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use support::frames::{Host, Tcp, unreachable};
@@ -201,6 +202,67 @@ proptest! {
         prop_assert_eq!(twice.skipped.duplicates - once.skipped.duplicates, once.tcp_segments);
         prop_assert_eq!(plain(&once, 1), plain(&twice, 2));
     }
+
+    /// The heartbeats that a client's stream holds are the same in one segment a beat and in any pieces of it, in any order
+    /// within the beat and with any of them sent again.
+    #[test]
+    fn a_stream_is_the_same_in_any_segmentation_order_and_duplication(
+        cuts in proptest::collection::vec((1usize..20, any::<u16>(), any::<bool>()), 1..12),
+        start in prop_oneof![any::<u32>(), 0xffff_ff00u32..=0xffff_ffff],
+    ) {
+        let whole = heard(&stream(start, &[(20, 0, false)]));
+        prop_assert_eq!(whole.len(), 1, "the beats are heard at all");
+        prop_assert_eq!(heard(&stream(start, &cuts)), whole);
+    }
+}
+
+/// Ten seconds of a client that sends a beat of 20 bytes each second, in pieces: so long, in the order of that number,
+/// once or twice. What is left of a beat is one more piece.
+fn stream(start: u32, cuts: &[(usize, u16, bool)]) -> Vec<Timed> {
+    const BEAT: &[u8] = b"{\"type\":\"heartbeat\"}";
+    let [client, server] = [Host { number: 1, port: 40_000 }, Host { number: 2, port: 7000 }];
+    let mut ip_id = 0;
+    let mut frame = |from: Host, to: Host, seq: u32, ack: u32, flags: u8, payload: &[u8]| {
+        ip_id += 1;
+        let payload = payload.to_vec();
+        let (timestamps, window_scale, window, v6) = (None, None, 64_240, false);
+        Tcp { from, to, seq, ack, flags, window, timestamps, window_scale, payload, ip_id, v6 }.frame()
+    };
+    let mut time = 1_700_000_000 * SECOND;
+    let next = start.wrapping_add(1);
+    let mut out = vec![
+        (time, frame(client, server, start, 0, Flags::SYN, b"")),
+        (time + 1_000, frame(server, client, 0, next, Flags::SYN | Flags::ACK, b"")),
+        (time + 2_000, frame(client, server, next, 1, Flags::ACK, b"")),
+    ];
+    for beat in 0..10u32 {
+        time += SECOND;
+        let seq = next.wrapping_add(beat * BEAT.len() as u32);
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for &(len, order, again) in cuts.iter().chain([&(BEAT.len(), 0x8000, false)]) {
+            let end = BEAT.len().min(at + len);
+            if at < end {
+                pieces.extend(std::iter::repeat_n((order, at..end), 1 + usize::from(again)));
+            }
+            at = end;
+        }
+        pieces.sort_by_key(|(order, _)| *order);
+        for (n, (_, part)) in (0..).zip(pieces) {
+            let seq = seq.wrapping_add(part.start as u32);
+            out.push((time + n * 20_000, frame(client, server, seq, 1, Flags::ACK | Flags::PSH, &BEAT[part])));
+        }
+        let ack = seq.wrapping_add(BEAT.len() as u32);
+        out.push((time + SECOND / 100, frame(server, client, 1, ack, Flags::ACK, b"")));
+    }
+    out
+}
+
+/// What is heard in it: who beats, how often.
+fn heard(frames: &[Timed]) -> Vec<(Side, u64, Option<i64>)> {
+    let (_, analysis) = analysed(frames.iter().cloned(), None);
+    let flows: Vec<_> = analysis.flows.iter().collect();
+    let every = |h: &HeartbeatSummary| h.interval.map(|i| i.median.round() as i64);
+    flows.iter().flat_map(|f| &f.heartbeats).map(|h| (h.from, h.count, every(h))).collect()
 }
 
 /// What came of the story captured once, and of each of its frames twice.

@@ -16,6 +16,7 @@ use super::snoop::{self, Snoop};
 use super::stream::{self, Buffer, Bytes, Filled, Packing};
 use super::{CaptureError, Progress, Source};
 use crate::packet::{Frame, LinkType};
+use crate::phrase::printable;
 
 /// Bytes that tell a binary format, and at most what tells one that is text.
 const MAGIC: usize = 16;
@@ -435,7 +436,11 @@ fn probe(path: &Path) -> Result<Option<u64>, CaptureError> {
 }
 
 fn name_of(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        printable(&path.display().to_string()).into_owned()
+    }
 }
 
 fn cannot(path: &Path, source: io::Error) -> CaptureError {

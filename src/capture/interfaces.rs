@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::CaptureError;
+use crate::phrase::printable;
 
 /// An interface of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,12 @@ pub struct Interface {
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<15} {:<4}", self.name, if self.up { "up" } else { "down" })?;
+        write!(f, "{:<15} {:<4}", printable(&self.name), if self.up { "up" } else { "down" })?;
         if !self.addresses.is_empty() {
             write!(f, " {}", self.addresses.join(", "))?;
         }
         if !self.description.is_empty() {
-            write!(f, " ({})", self.description)?;
+            write!(f, " ({})", printable(&self.description))?;
         }
         Ok(())
     }

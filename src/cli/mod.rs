@@ -4,6 +4,8 @@ mod config;
 mod meter;
 mod values;
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -19,6 +21,7 @@ pub use config::ConfigError;
 use crate::confine::Identity;
 use crate::names::Sources;
 use crate::packet::{Address, Endpoint};
+use crate::phrase::{harmless, printable_lines};
 pub use meter::Meter;
 pub use values::Net;
 
@@ -324,6 +327,17 @@ pub enum Command {
     },
 }
 
+/// Says what is wrong with the arguments, or the help, and ends the process. It repeats arguments, which may be names of
+/// files that a stranger chose.
+fn complain(mistake: &clap::Error) -> ! {
+    let rude = |arg: OsString| !arg.to_string_lossy().chars().all(harmless);
+    if std::env::args_os().any(rude) {
+        let _ = write!(std::io::stderr(), "{}", printable_lines(&mistake.to_string()));
+        std::process::exit(mistake.exit_code());
+    }
+    mistake.exit()
+}
+
 impl Cli {
     /// Reads the process's arguments and the configuration file; on a mistake in the arguments, or for `--help`, says so
     /// and ends the process.
@@ -334,13 +348,13 @@ impl Cli {
         // The usage line tells of it already.
         let command = Self::command().mut_subcommand("explain", |explain| explain.hide(true));
         let args: Vec<_> = std::env::args_os().collect();
-        let given = command.clone().get_matches_from(&args);
+        let given = command.clone().try_get_matches_from(&args).unwrap_or_else(|mistake| complain(&mistake));
         let (args, own_limits) = match Config::find(&given, &command)? {
             Some(config) => (config.before(&args, &given, &command), config.limits),
             None => (args, Vec::new()),
         };
-        let matches = command.clone().get_matches_from(args);
-        let cli = Cli { own_limits, ..Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()) };
+        let matches = command.clone().try_get_matches_from(args).unwrap_or_else(|mistake| complain(&mistake));
+        let cli = Cli { own_limits, ..Self::from_arg_matches(&matches).unwrap_or_else(|mistake| complain(&mistake)) };
         let told = cli.command.is_some() || cli.man || cli.completions.is_some();
         let given = told || cli.list_interfaces || cli.schema || cli.interface.is_some() || !cli.sources().is_empty();
         if !given {
@@ -378,7 +392,13 @@ impl Cli {
     #[must_use]
     pub fn memory_for_flows(&self) -> usize {
         const REST: usize = 40 << 20;
-        self.memory_limit - REST
+        self.memory_limit - REST - self.memory_for_evidence()
+    }
+
+    /// Bytes that the packets and flows which `--write` keeps in mind may take.
+    #[must_use]
+    pub fn memory_for_evidence(&self) -> usize {
+        if self.write.is_some() { (self.memory_limit / 8).min(128 << 20) } else { 0 }
     }
 
     /// Whether a flow between two ends is wanted; `None` if every flow is.

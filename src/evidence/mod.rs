@@ -16,14 +16,16 @@ use crate::phrase::{count, duration};
 use crate::summary::{Basis, Both, Death, End, Mechanism, Side};
 use pcapng::{MAX_SECTION_COMMENT, Packet, Writer};
 
-/// Bytes of packets that are kept for events to come.
+/// Bytes of packets that are kept for events to come, at most; more look no further back than anybody needs.
 const MAX_KEPT: usize = 64 << 20;
 /// Bytes that a kept packet needs besides its data.
 const OVERHEAD: usize = 160;
 /// Bytes of each packet that are written: headers, and a heartbeat as a whole.
 const SNAPLEN: usize = 256;
-/// Flows whose names, first packets and unanswered probes are remembered; the oldest are forgotten.
+/// Flows whose names, first packets and unanswered probes are remembered, at most; the oldest are forgotten.
 const MAX_FLOWS: usize = 1 << 16;
+/// Bytes that such a flow may need: its first packet, and [`MAX_RUN`] probes of both sides.
+const FLOW_COST: usize = 3 << 10;
 /// Unanswered probes that are numbered; TCP_KEEPCNT is at most 127.
 const MAX_RUN: usize = 128;
 /// Notes on one packet.
@@ -82,6 +84,7 @@ pub struct Evidence {
     kept: VecDeque<Kept>,
     bytes: usize,
     max_kept: usize,
+    max_flows: usize,
     flows: HashMap<u64, Flow>,
     order: VecDeque<u64>,
     names: String,
@@ -91,16 +94,17 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Begins a file.
+    /// Begins a file. Packets and flows that may come to matter take `memory` bytes at most.
     ///
     /// # Errors
     /// What the file says.
-    pub fn new(file: File) -> io::Result<Self> {
+    pub fn new(file: File, memory: usize) -> io::Result<Self> {
         Ok(Evidence {
             out: Writer::new(file, "Evidence by hbsniff; its names were not yet written when this was read.")?,
             kept: VecDeque::new(),
             bytes: 0,
-            max_kept: MAX_KEPT,
+            max_kept: MAX_KEPT.min(memory / 2),
+            max_flows: MAX_FLOWS.min(memory / 2 / FLOW_COST),
             flows: HashMap::new(),
             order: VecDeque::new(),
             names: String::new(),
@@ -200,7 +204,7 @@ impl Evidence {
     }
 
     fn start(&mut self, id: u64, first: u64, ends: Both<Endpoint>) {
-        if self.order.len() >= MAX_FLOWS
+        if self.order.len() >= self.max_flows
             && let Some(oldest) = self.order.pop_front()
         {
             self.flows.remove(&oldest);
@@ -400,7 +404,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_came_too_late_is_counted() {
         let file = tempfile::tempfile().unwrap();
-        let mut evidence = Evidence::new(file).unwrap();
+        let mut evidence = Evidence::new(file, usize::MAX).unwrap();
         evidence.max_kept = 10 * (OVERHEAD + 60);
         let start = EventKind::FlowStart { ends: Both::default() };
         for n in 1..=100 {
@@ -418,7 +422,7 @@ mod tests {
 
     #[test]
     fn flows_are_bounded() {
-        let mut evidence = Evidence::new(tempfile::tempfile().unwrap()).unwrap();
+        let mut evidence = Evidence::new(tempfile::tempfile().unwrap(), usize::MAX).unwrap();
         for id in 1..=MAX_FLOWS as u64 + 10 {
             evidence.event(&event(0, id, Side::Client, EventKind::FlowStart { ends: Both::default() }));
         }

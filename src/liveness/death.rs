@@ -310,7 +310,8 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    if !unheard || c.hears_unseen(by) || !p.outstanding || p.data_since || me.last > p.last || p.run < 2 {
+    let answered = !p.outstanding || p.answered_by_data.is_some();
+    if !unheard || c.hears_unseen(by) || answered || p.data_since || me.last > p.last || p.run < 2 {
         return None;
     }
     Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame, p.last_frame]))

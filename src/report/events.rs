@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+use serde_json::ser::Serializer;
+
+use super::json::OneLine;
 use super::model::EventLine;
 use crate::event::Event;
 
@@ -27,7 +31,7 @@ impl<W: Write> Lines<W> {
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
         let Some(line) = EventLine::new(event) else { return Ok(()) };
         let before = self.held.len();
-        serde_json::to_writer(&mut self.held, &line)?;
+        line.serialize(&mut Serializer::with_formatter(&mut self.held, OneLine))?;
         self.held.push(b'\n');
         if self.held.len() > WHOLE {
             self.out.write_all(&self.held[..before])?;

@@ -9,6 +9,7 @@ use serde_json::ser::{Formatter, Serializer};
 use super::CaptureInfo;
 use super::model::{Flow, Flows, Report};
 use crate::analysis::{self, Analysis, Place};
+use crate::phrase::harmless;
 
 /// Flows that a thread puts into words at a time: milliseconds of work, and a megabyte.
 const PORTION: usize = 256;
@@ -102,7 +103,33 @@ impl OneFlowALine {
     }
 }
 
+/// Writes a part of a string that JSON lets stand as it is; what could drive a terminal is escaped all the same.
+fn write_visibly<W: Write + ?Sized>(out: &mut W, fragment: &str) -> io::Result<()> {
+    let mut rest = fragment;
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| !harmless(*c)) {
+        out.write_all(&rest.as_bytes()[..at])?;
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            write!(out, "\\u{unit:04x}")?;
+        }
+        rest = &rest[at + c.len_utf8()..];
+    }
+    out.write_all(rest.as_bytes())
+}
+
+/// All on one line.
+pub(super) struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        write_visibly(out, fragment)
+    }
+}
+
 impl Formatter for OneFlowALine {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        write_visibly(out, fragment)
+    }
+
     fn begin_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
         self.open(out, b"[")
     }
