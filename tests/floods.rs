@@ -193,7 +193,7 @@ fn chatter_on_very_many_flows_pushes_out_neither_a_verdict_nor_a_suspicion() {
     let dir = tempfile::tempdir().unwrap();
     let evidence = dir.path().join("evidence.pcapng");
     for args in [&[][..], &["--write", evidence.to_str().unwrap()]] {
-        let (report, most) = report(args, count, move |pcap, number| chatter(pcap, number));
+        let (report, most) = report(args, count, chatter);
         assert!(most < LIMIT, "{} MiB {args:?}", most >> 20);
         assert!(let_go(&report));
         assert!(listed(&report, 0).is_none(), "open connections have to go");
