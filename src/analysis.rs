@@ -10,7 +10,7 @@ use crate::liveness::verdict;
 use crate::packet::{Address, Endpoint, Time};
 use crate::phrase::count;
 use crate::sockets::Sockets;
-use crate::summary::{FlowSummary, Handshake, Side};
+use crate::summary::{Both, FlowSummary, Handshake, Side};
 use crate::totals::Summary;
 use crate::watch::Watched;
 
@@ -159,6 +159,59 @@ impl Flows {
         self.sockets = sockets;
     }
 
+    /// Takes the flows of a capture that goes on, as of `now`.
+    #[must_use]
+    pub fn going_on(table: Table<Watched>, now: Time) -> Self {
+        Kept::Watched(vec![table], now).into()
+    }
+
+    /// Gives back what [`Flows::going_on`] took.
+    #[must_use]
+    pub fn into_table(self) -> Table<Watched> {
+        match self.kept {
+            Kept::Watched(mut tables, _) => tables.pop().unwrap_or_default(),
+            Kept::Told(_) => Table::default(),
+        }
+    }
+
+    /// Finds the flows that took the place of dead ones, which is known of a finished capture already.
+    pub fn find_replacements(&mut self) {
+        if let Kept::Watched(tables, _) = &mut self.kept {
+            find_replacements(tables);
+        }
+    }
+
+    /// The flow of this id, of those that one thread analysed; `None` if it was let go.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Place> {
+        let Kept::Watched(tables, _) = &self.kept else { return None };
+        let [table] = tables.as_slice() else { return None };
+        // Flows are numbered in the order in which they came into their table.
+        let (mut low, mut high) = (0, table.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if table.get(middle).id < id { low = middle + 1 } else { high = middle }
+        }
+        self.place(low).filter(|place| table.get(place.at).id == id)
+    }
+
+    /// The flow of this number, below [`Flows::len`], of those that one thread analysed.
+    #[must_use]
+    pub fn place(&self, number: usize) -> Option<Place> {
+        let Kept::Watched(tables, _) = &self.kept else { return None };
+        let [table] = tables.as_slice() else { return None };
+        (number < table.len()).then(|| Place { opened: table.get(number).opened, table: 0, at: number })
+    }
+
+    /// When each side of a flow last heard the other, as far as the capture tells.
+    #[must_use]
+    pub fn heard(&self, place: Place) -> Both<Option<Time>> {
+        match &self.kept {
+            Kept::Watched(tables, _) => tables[place.table].get(place.at).heard(),
+            Kept::Told(_) => Both::default(),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -201,7 +254,7 @@ impl Flows {
     pub fn tell(&self, place: Place) -> FlowSummary {
         match &self.kept {
             Kept::Watched(tables, end) => {
-                let (mut summary, context) = tables[place.table].get(place.at).summary(*end);
+                let (mut summary, context) = tables[place.table].get(place.at).summary_at_end(*end);
                 summary.id = id(tables, place);
                 summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::conclude(&mut summary, &context);
@@ -232,7 +285,7 @@ impl Flows {
         let count = |table: usize| {
             let mut counted = none();
             for (at, watched) in tables[table].iter().enumerate() {
-                let (mut summary, context) = watched.summary(end);
+                let (mut summary, context) = watched.summary_at_end(end);
                 summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::outline(&mut summary, &context);
                 one(&mut counted, Place { opened: watched.opened, table, at }, &summary);

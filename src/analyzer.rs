@@ -255,6 +255,23 @@ impl Analyzer {
         (end < table.len()).then_some(end)
     }
 
+    /// Shows what is known so far, as if the capture ended at `now`; it goes on afterwards.
+    pub fn look<T>(&mut self, now: Time, show: impl FnOnce(&mut Analysis) -> T) -> T {
+        let own = std::mem::take(&mut self.analysis.warnings);
+        let mut analysis = std::mem::take(&mut self.analysis);
+        analysis.let_go = std::mem::take(&mut self.flows.let_go);
+        analysis.warnings.clone_from(&own);
+        analysis.warnings.extend(self.clock.warning());
+        analysis.warnings.extend(analysis.let_go.warning());
+        analysis.flows = analysis::Flows::going_on(std::mem::take(&mut self.flows.table), now);
+        let shown = show(&mut analysis);
+        self.flows.table = std::mem::take(&mut analysis.flows).into_table();
+        self.flows.let_go = std::mem::take(&mut analysis.let_go);
+        analysis.warnings = own;
+        self.analysis = analysis;
+        shown
+    }
+
     /// The capture ended; `now` is its last moment where that is later than the last frame.
     pub fn finish(mut self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
         self.settle(now, sink);

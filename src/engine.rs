@@ -106,6 +106,14 @@ impl Engine {
         }
     }
 
+    /// The analyzer whose events are told; `None` with two threads, which tell none.
+    pub fn alone(&mut self) -> Option<&mut Analyzer> {
+        match self {
+            Engine::Alone(analyzer) => Some(analyzer),
+            Engine::Together(..) => None,
+        }
+    }
+
     /// The capture ended; `now` is its last moment where that is later than the last frame.
     pub fn finish(self, now: Option<Time>, sink: &mut Sink<'_>) -> Analysis {
         match self {

@@ -477,6 +477,22 @@ impl Watched {
         if self.end() == End::Open { self.finished.unwrap_or(capture_end) } else { self.conn.last() }
     }
 
+    /// When each side last heard the other, as far as the capture tells.
+    #[must_use]
+    pub fn heard(&self) -> Both<Option<Time>> {
+        Both(Side::BOTH.map(|side| self.conn.last_heard(side)))
+    }
+
+    /// The same as if the capture ended there: on a flow that goes on, the deaths are those that would be told then.
+    #[must_use]
+    pub fn summary_at_end(&self, end: Time) -> (FlowSummary, Context) {
+        let (mut summary, context) = self.summary(end);
+        if self.finished.is_none() {
+            summary.deaths = self.live.deaths_if_ended(&self.conn, end);
+        }
+        (summary, context)
+    }
+
     /// What is known of the flow, and what the verdicts need besides.
     #[must_use]
     pub fn summary(&self, capture_end: Time) -> (FlowSummary, Context) {

@@ -384,6 +384,22 @@ impl Liveness {
         }
     }
 
+    /// The deaths that there would be if the capture ended now.
+    #[must_use]
+    pub fn deaths_if_ended(&self, c: &Connection, now: Time) -> Vec<Death> {
+        let mut deaths = self.deaths().to_vec();
+        for side in Side::BOTH {
+            if !deaths.iter().any(|d| d.detected_by == Some(side)) {
+                deaths.extend(death::by_silence(c, self, side, now, true));
+            }
+        }
+        // As in `finish`: a death that a side tries to find out about is not told again as one that nobody noticed.
+        let unnoticed = Side::BOTH.into_iter().filter_map(|side| death::unnoticed(c, self, side, now));
+        let unnoticed = unnoticed.filter(|u| deaths.iter().all(|d| d.dead != u.dead)).next();
+        deaths.extend(unnoticed);
+        deaths
+    }
+
     /// Settles what an empty segment at an unknown place was, now that something names the place.
     #[inline]
     fn settle_guess(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {

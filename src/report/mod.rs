@@ -4,6 +4,7 @@ pub mod events;
 pub mod json;
 pub mod model;
 pub mod schema;
+pub mod state;
 pub mod text;
 
 use crate::confine::Confinement;

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::CaptureInfo;
 use super::model::Summary;
+use super::state::{State, Tone, is_refusal};
 use crate::analysis::{Analysis, Flows, Place};
 use crate::liveness::findings;
 use crate::names::Names;
@@ -81,6 +82,15 @@ pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, opti
         0 => Ok(()),
         n => writeln!(text.out, "\n{} with nothing to tell (--all shows every flow)", count(n, "flow")),
     }
+}
+
+/// Writes what there is to say of one flow, without colours, as of `end`; relative times count from `start`.
+///
+/// # Errors
+/// What `out` says.
+pub fn particulars(out: &mut impl Write, flow: &FlowSummary, start: Time, end: Time) -> io::Result<()> {
+    let (options, flows) = (&TextOptions::default(), &Flows::default());
+    Text { out, options, names: None, flows, start, end }.particulars(flow)
 }
 
 /// The flows by what they ask of the reader, gathered in one pass over all of them.
@@ -232,14 +242,6 @@ impl Groups {
     }
 }
 
-/// What a stretch of text says to the eye.
-#[derive(Clone, Copy)]
-enum Tone {
-    Bad,
-    Doubtful,
-    Good,
-}
-
 struct Text<'w, W> {
     out: &'w mut W,
     options: &'w TextOptions,
@@ -373,14 +375,19 @@ impl<W: Write> Text<'_, W> {
 
     /// A flow in full.
     fn block(&mut self, flow: &FlowSummary) -> io::Result<()> {
-        let (tone, state) = state(flow);
+        let state = State::of(flow);
         writeln!(self.out)?;
         write!(self.out, "{}   {}   ", self.ends(flow), self.age(flow))?;
-        self.label(tone, "", &state)?;
+        self.label(state.tone(), "", &state.to_string())?;
         writeln!(self.out, "   flow {}", flow.id)?;
         if self.names.as_ref().is_some_and(|names| flow.ends.0.iter().any(|end| names.knows(end))) {
             writeln!(self.out, "  addresses    {} → {}", flow.ends[Side::Client], flow.ends[Side::Server])?;
         }
+        self.particulars(flow)
+    }
+
+    /// What there is to say of a flow.
+    fn particulars(&mut self, flow: &FlowSummary) -> io::Result<()> {
         for death in &flow.deaths {
             let label = if is_refusal(death.mechanism) { "refused" } else { "dead peer" };
             self.label(Tone::Bad, "  ", label)?;
@@ -453,9 +460,9 @@ impl<W: Write> Text<'_, W> {
                 _ => "the client would never notice the server's death".into(),
             });
         }
-        let (tone, state) = state(flow);
+        let state = State::of(flow);
         write!(self.out, "{}   {}   ", self.ends(flow), self.age(flow))?;
-        self.label(tone, "", &state)?;
+        self.label(state.tone(), "", &state.to_string())?;
         writeln!(self.out, "   {}", said.join("; "))
     }
 
@@ -615,36 +622,6 @@ struct Clock {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-/// The state of a flow in a word or two.
-fn state(flow: &FlowSummary) -> (Tone, String) {
-    let dead = |side: Side| flow.deaths.iter().any(|d| d.dead == side);
-    let trying = flow.deaths.iter().all(|d| d.basis == Basis::CaptureEnded);
-    let refused = flow.deaths.iter().all(|d| is_refusal(d.mechanism));
-    match (dead(Side::Client), dead(Side::Server)) {
-        (true, true) => (Tone::Bad, "BOTH GAVE UP".into()),
-        (client, server) if (client || server) && refused => (Tone::Bad, "REFUSED".into()),
-        (client, server) if client || server => {
-            let who = if client { "CLIENT" } else { "SERVER" };
-            (Tone::Bad, format!("{who} {}", if trying { "SILENT" } else { "DEAD" }))
-        }
-        _ if flow.findings.iter().any(|f| f.code == findings::NO_LIVENESS) => (Tone::Doubtful, "UNWATCHED".into()),
-        _ if findings::unprotected(flow) => (Tone::Doubtful, "HALF WATCHED".into()),
-        _ if flow.findings.iter().any(|f| f.severity == Severity::Error) => (Tone::Bad, "BROKEN".into()),
-        _ if flow.findings.iter().any(|f| f.severity == Severity::Warning) => (Tone::Doubtful, "CHECK".into()),
-        _ => match flow.end {
-            End::Fin => (Tone::Good, "closed".into()),
-            End::Rst => (Tone::Good, "reset".into()),
-            End::Open | End::DeadPeer => (Tone::Good, "ok".into()),
-        },
-    }
-}
-
-/// Whether somebody answered, and knew no such connection: the peer's host, started anew, or a box on the way that forgot it.
-/// Nobody need be dead.
-fn is_refusal(mechanism: Mechanism) -> bool {
-    matches!(mechanism, Mechanism::KeepaliveReset | Mechanism::ResetOnData)
 }
 
 /// How a death was noticed, to follow a comma.
