@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::flow::table::Table;
 use crate::liveness::findings::FailOn;
+use crate::liveness::losses::Losses;
 use crate::liveness::verdict;
 use crate::packet::{Address, Endpoint, Time};
 use crate::phrase::count;
@@ -105,6 +106,8 @@ impl LetGo {
 pub struct Flows {
     kept: Kept,
     sockets: Sockets,
+    /// When a capture that goes on lost packets.
+    lost: Losses,
 }
 
 enum Kept {
@@ -136,7 +139,7 @@ impl fmt::Debug for Flows {
 
 impl From<Kept> for Flows {
     fn from(kept: Kept) -> Self {
-        Flows { kept, sockets: Sockets::default() }
+        Flows { kept, sockets: Sockets::default(), lost: Losses::default() }
     }
 }
 
@@ -159,10 +162,10 @@ impl Flows {
         self.sockets = sockets;
     }
 
-    /// Takes the flows of a capture that goes on, as of `now`.
+    /// Takes the flows of a capture that goes on, as of `now`, and when it lost packets.
     #[must_use]
-    pub fn going_on(table: Table<Watched>, now: Time) -> Self {
-        Kept::Watched(vec![table], now).into()
+    pub fn going_on(table: Table<Watched>, lost: Losses, now: Time) -> Self {
+        Flows { kept: Kept::Watched(vec![table], now), sockets: Sockets::default(), lost }
     }
 
     /// Gives back what [`Flows::going_on`] took.
@@ -212,6 +215,12 @@ impl Flows {
         }
     }
 
+    /// The moment as of which they are told; `None` where they are told already.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Time> {
+        if let Kept::Watched(_, end) = &self.kept { Some(*end) } else { None }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -254,7 +263,7 @@ impl Flows {
     pub fn tell(&self, place: Place) -> FlowSummary {
         match &self.kept {
             Kept::Watched(tables, end) => {
-                let (mut summary, context) = tables[place.table].get(place.at).summary_at_end(*end);
+                let (mut summary, context) = tables[place.table].get(place.at).summary_at_end(*end, &self.lost);
                 summary.id = id(tables, place);
                 summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::conclude(&mut summary, &context);
@@ -285,7 +294,7 @@ impl Flows {
         let count = |table: usize| {
             let mut counted = none();
             for (at, watched) in tables[table].iter().enumerate() {
-                let (mut summary, context) = watched.summary_at_end(end);
+                let (mut summary, context) = watched.summary_at_end(end, &self.lost);
                 summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::outline(&mut summary, &context);
                 one(&mut counted, Place { opened: watched.opened, table, at }, &summary);

@@ -263,7 +263,7 @@ impl Analyzer {
         analysis.warnings.clone_from(&own);
         analysis.warnings.extend(self.clock.warning());
         analysis.warnings.extend(analysis.let_go.warning());
-        analysis.flows = analysis::Flows::going_on(std::mem::take(&mut self.flows.table), now);
+        analysis.flows = analysis::Flows::going_on(std::mem::take(&mut self.flows.table), self.flows.lost.clone(), now);
         let shown = show(&mut analysis);
         self.flows.table = std::mem::take(&mut analysis.flows).into_table();
         self.flows.let_go = std::mem::take(&mut analysis.let_go);

@@ -30,4 +30,9 @@ pub mod summary;
 pub mod tables;
 pub mod timeline;
 pub mod totals;
+#[cfg(feature = "tui")]
+pub mod tui;
+#[cfg(not(feature = "tui"))]
+#[path = "tui/absent.rs"]
+pub mod tui;
 pub mod watch;

@@ -33,6 +33,7 @@ use crate::report::text::TextOptions;
 use crate::report::{CaptureInfo, json, schema, text};
 use crate::sockets::Watch;
 use crate::tables::{self, Tables};
+use crate::tui::{Phase, Screen, Tui};
 
 /// How long packets that the kernel still holds are fetched after a live capture was told to stop.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -79,6 +80,9 @@ pub enum RunError {
     /// The process that asks the kernel.
     #[error("--sockets: cannot ask the kernel: {0}")]
     Sockets(io::Error),
+    /// The screen.
+    #[error("{0}")]
+    Terminal(String),
     /// The system.
     #[error("cannot heed signals: {0}")]
     Signals(io::Error),
@@ -127,7 +131,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     }
     heard(if cli.json {
         json::write(&mut out, &analysis, &info)
-    } else if cli.events {
+    } else if cli.events || (cli.tui && !passes_by(cli)) {
         Ok(())
     } else {
         if let Some(names) = &mut names {
@@ -178,14 +182,21 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         cli.write.as_deref().map(|path| evidence(path, cli.sources(), cli.memory_for_evidence())).transpose()?;
     let sockets = cli.sockets.then(Watch::start).transpose().map_err(RunError::Sockets)?;
     // All is open by now, and no thread has been started yet.
-    let confinement = if live { Some(confine(cli.user.as_ref(), &Needs::default())?) } else { None };
+    let screen = cli.tui.then(|| Screen::take(live)).transpose().map_err(RunError::Terminal)?;
+    let needs = Needs { folders: Vec::from_iter(screen.as_ref().map(Screen::folder)), ..Needs::default() };
+    let confinement = if live { Some(confine(cli.user.as_ref(), &needs)?) } else { None };
     let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
-    let alone = live || cli.events || evidence.is_some() || tables.is_some();
+    let alone = live || cli.events || evidence.is_some() || tables.is_some() || screen.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
-    let metrics = endpoint.map(serve).transpose()?;
+    let metrics = endpoint.map(answer_scrapes).transpose()?;
+    let tui = screen.map(|screen| screen.show(&seen(cli), color(cli.color), Arc::clone(&stop))).transpose();
+    let tui = tui.map_err(RunError::Terminal)?;
+    if tui.is_some() {
+        engine.tell_of_data();
+    }
     let lines = Lines::new(io::stdout().lock());
-    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets };
-    let shared = cli.events && io::stdout().is_terminal();
+    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets, tui };
+    let shared = (cli.events || cli.tui) && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
     let limit = cli.packets.unwrap_or(u64::MAX);
@@ -217,11 +228,15 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         if let Some(metrics) = &mut told.metrics {
             metrics.update(engine.analyzer(), capture::now(), || source.dropped());
         }
+        if let Some(tui) = &mut told.tui {
+            let info = |source: &mut dyn Source| info(cli, source, &warnings, confinement.as_ref());
+            serve(tui, passes_by(cli), live, &mut engine, &mut *source, info);
+        }
         if told.failed() || number >= limit || drain_until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
         meter.at(source.position(), number);
-        let signalled = stop.load(Ordering::Relaxed);
+        let signalled = stop.load(Ordering::Relaxed) || told.tui.as_ref().is_some_and(Tui::left);
         if drain_until.is_none() && (signalled || deadline.is_some_and(|d| Instant::now() >= d)) {
             if !live {
                 if signalled {
@@ -243,6 +258,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         analysis.flows.know(known);
         warnings.extend(warning);
     }
+    let tui = told.tui;
     heard(told.result)?;
     if let Some(tables) = told.tables {
         tables.finish(&analysis)?;
@@ -254,17 +270,58 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
             warnings.push(format!("{}: {late} had left memory before they were known to matter.", path.display()));
         }
     }
-    warnings.splice(0..0, source.warnings());
     warnings.extend(confinement.as_ref().and_then(Confinement::warning));
-    let info = CaptureInfo {
+    let info = info(cli, &mut *source, &warnings, confinement.as_ref());
+    if let Some(mut tui) = tui {
+        tui.browse(&mut analysis, &info);
+    }
+    Ok((analysis, info))
+}
+
+/// What the report tells of the input so far, with what went wrong besides.
+fn info(cli: &Cli, source: &mut dyn Source, warnings: &[String], confinement: Option<&Confinement>) -> CaptureInfo {
+    CaptureInfo {
         link_types: source.link_types().into_iter().map(|link| link.name().into_owned()).collect(),
         dropped_by_kernel: source.dropped(),
         names: source.names(),
-        warnings,
-        confinement,
+        warnings: [&source.warnings(), warnings].concat(),
+        confinement: confinement.cloned(),
         sources: sources(cli),
-    };
-    Ok((analysis, info))
+    }
+}
+
+/// What is analysed, in a word for the screen.
+fn seen(cli: &Cli) -> String {
+    match (&cli.interface, cli.sources()) {
+        (Some(interface), _) => interface.clone(),
+        (None, [one]) if one.as_os_str() == "-" => "standard input".into(),
+        (None, [one]) => one.display().to_string(),
+        (None, several) => count(several.len() as u64, "file"),
+    }
+}
+
+/// Whether what is read is gone once it was read.
+fn passes_by(cli: &Cli) -> bool {
+    cli.interface.is_some() || cli.sources().iter().any(|path| path.as_os_str() == "-")
+}
+
+/// Answers what the screen asks.
+fn serve(
+    tui: &mut Tui,
+    passes_by: bool,
+    live: bool,
+    engine: &mut Engine,
+    source: &mut dyn Source,
+    info: impl Fn(&mut dyn Source) -> CaptureInfo,
+) {
+    while let Some(ask) = tui.asked() {
+        let Some(analyzer) = engine.alone() else { return };
+        let now = analyzer.end(live.then(capture::now)).unwrap_or_default();
+        let percent = || Some((u128::from(source.position()) * 100 / u128::from(source.size()?).max(1)).min(100) as u8);
+        let phase = if passes_by { Phase::Live } else { Phase::Reading(percent()) };
+        let info = info(source);
+        analyzer.look(now, |analysis| tui.answer(&ask, now, phase, analysis, &info));
+    }
 }
 
 /// The names of what is analysed.
@@ -296,7 +353,7 @@ fn listen(address: SocketAddr) -> Result<metrics::Endpoint, RunError> {
 }
 
 /// Begins to answer scrapes.
-fn serve(endpoint: metrics::Endpoint) -> Result<Metrics, RunError> {
+fn answer_scrapes(endpoint: metrics::Endpoint) -> Result<Metrics, RunError> {
     let address = endpoint.address();
     let metrics = Metrics::serve(endpoint).map_err(|e| RunError::Metrics(address, e))?;
     complain(&format_args!("metrics at http://{address}/metrics"));
@@ -322,6 +379,7 @@ struct Told<W> {
     tables: Option<Tables>,
     metrics: Option<Metrics>,
     sockets: Option<Watch>,
+    tui: Option<Tui>,
 }
 
 impl<W: Write> Told<W> {
@@ -348,6 +406,9 @@ impl<W: Write> Told<W> {
         }
         if let Some(sockets) = &mut self.sockets {
             sockets.event(event);
+        }
+        if let Some(tui) = &mut self.tui {
+            tui.event(event);
         }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);

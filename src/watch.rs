@@ -6,6 +6,7 @@ use crate::flow::reassembly::{Holes, Piece};
 use crate::flow::sequence::distance;
 use crate::flow::table::Keyed;
 use crate::liveness::heartbeat::{Chunk, Heard};
+use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{Break, Context, Sign};
 use crate::liveness::{Liveness, Out};
 use crate::packet::{Endpoint, IcmpError, Nanos, SECOND, Segment, Time, seconds};
@@ -483,12 +484,13 @@ impl Watched {
         Both(Side::BOTH.map(|side| self.conn.last_heard(side)))
     }
 
-    /// The same as if the capture ended there: on a flow that goes on, the deaths are those that would be told then.
+    /// The same as if the capture, which has lost packets at some moments, ended there: on a flow that goes on, the deaths are
+    /// those that would be told then.
     #[must_use]
-    pub fn summary_at_end(&self, end: Time) -> (FlowSummary, Context) {
+    pub fn summary_at_end(&self, end: Time, lost: &Losses) -> (FlowSummary, Context) {
         let (mut summary, context) = self.summary(end);
         if self.finished.is_none() {
-            summary.deaths = self.live.deaths_if_ended(&self.conn, end);
+            summary.deaths = self.live.deaths_if_ended(&self.conn, end, lost);
         }
         (summary, context)
     }

@@ -256,6 +256,38 @@ fn a_cut_cable_gives_the_same_verdict_live_from_a_file_and_from_a_pipe() {
     assert_eq!(count("peer_dead"), 1, "live events");
 }
 
+#[cfg(feature = "tui")]
+#[test]
+fn the_screen_shows_a_peer_die() {
+    let Some(cable) = Cable::lay("screen") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    // The capture goes on as another user, who is to write its reports here.
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("for all");
+    let before = packet_sockets(&cable.client);
+    let mut shell = Command::new("ip");
+    shell.args(["netns", "exec", &cable.client]);
+    let line = format!("'{}' -i eth0 --tui; echo status=$?; stty -a", env!("CARGO_BIN_EXE_hbsniff"));
+    let Some(mut terminal) = common::terminal::Terminal::run(shell, folder.path(), 24, 100, &line) else { return };
+    terminal.wait("the screen", |shown| shown.contains("live, ") && packet_sockets(&cable.client) > before);
+    let (mut near, _far) = connect(&cable.client, &cable.server, SERVER);
+    keepalive(&near, 1, 1, 2);
+    terminal.wait("a watched flow", |shown| shown.contains(" → ") && shown.contains("Ok 1") && shown.contains('●'));
+    cable.cut();
+    terminal.wait("unanswered probes", |shown| shown.contains('○'));
+    near.read(&mut [0; 1]).expect_err("the server is gone");
+    let shown = terminal.wait("the death", |shown| shown.contains("SERVER DEAD") && shown.contains('†'));
+    assert!(shown.lines().nth(3).is_some_and(|first| first.contains("SERVER DEAD")), "{shown}");
+    terminal.press("w");
+    terminal.wait("the report", |shown| shown.contains("saved ") && shown.contains("(1 flow)"));
+    terminal.press("q");
+    let after = terminal.wait("the shell", |shown| shown.contains("status=0") && shown.contains("icanon"));
+    assert!(!after.contains("-icanon") && !terminal.taken(), "{after}");
+    let files = fs::read_dir(folder.path()).expect("the folder").flatten().map(|file| file.path());
+    let report = files.filter(|path| path.extension().is_some_and(|e| e == "json")).find_map(|p| fs::read(p).ok());
+    let report: Value = serde_json::from_slice(&report.expect("a report")).expect("one document");
+    assert_eq!(report["flows"][0]["deaths"][0]["mechanism"], "keepalive_timeout", "{report:#}");
+}
+
 /// The page that `--metrics` gives in a namespace, as Prometheus' older format.
 fn scrape(namespace: &str) -> String {
     let mut stream = inside(namespace, || TcpStream::connect(("127.0.0.1", 9469)).expect("the metrics"));

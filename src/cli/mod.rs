@@ -81,6 +81,8 @@ Examples:
       the same for scripts
   hbsniff -i eth0 --duration 30m
       watch an interface for half an hour, then report
+  hbsniff -i eth0 --tui
+      the same on the screen, as it happens, worst first
   hbsniff -i eth0 --events
       one line of JSON for each event, as it happens
   ssh host tcpdump -U -w - tcp | hbsniff -
@@ -162,6 +164,12 @@ pub struct Cli {
     /// One on a line, and no report.
     #[arg(long)]
     pub events: bool,
+
+    /// Show the flows on the terminal, as they are now
+    ///
+    /// Worst first; there, ? lists the keys.
+    #[arg(long, conflicts_with_all = ["json", "events"])]
+    pub tui: bool,
 
     /// Write the packets that matter, for Wireshark
     ///

@@ -384,18 +384,19 @@ impl Liveness {
         }
     }
 
-    /// The deaths that there would be if the capture ended now.
+    /// The deaths that there would be if the capture, which has lost packets at some moments, ended now.
     #[must_use]
-    pub fn deaths_if_ended(&self, c: &Connection, now: Time) -> Vec<Death> {
+    pub fn deaths_if_ended(&self, c: &Connection, now: Time, lost: &Losses) -> Vec<Death> {
         let mut deaths = self.deaths().to_vec();
+        let sure = |death: &Death| !death::doubtful(c, self, death, now, lost);
         for side in Side::BOTH {
             if !deaths.iter().any(|d| d.detected_by == Some(side)) {
-                deaths.extend(death::by_silence(c, self, side, now, true));
+                deaths.extend(death::by_silence(c, self, side, now, true).filter(sure));
             }
         }
         // As in `finish`: a death that a side tries to find out about is not told again as one that nobody noticed.
-        let unnoticed = Side::BOTH.into_iter().filter_map(|side| death::unnoticed(c, self, side, now));
-        let unnoticed = unnoticed.filter(|u| deaths.iter().all(|d| d.dead != u.dead)).next();
+        let mut unnoticed = Side::BOTH.into_iter().filter_map(|side| death::unnoticed(c, self, side, now, None));
+        let unnoticed = unnoticed.find(|u| sure(u) && deaths.iter().all(|d| d.dead != u.dead));
         deaths.extend(unnoticed);
         deaths
     }

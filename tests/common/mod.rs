@@ -3,6 +3,7 @@
 
 pub mod markdown;
 pub mod pcap;
+pub mod terminal;
 
 use std::io::Write;
 use std::path::Path;
