@@ -36,3 +36,4 @@ pub mod tui;
 #[path = "tui/absent.rs"]
 pub mod tui;
 pub mod watch;
+pub mod whole;

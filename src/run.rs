@@ -30,10 +30,12 @@ use crate::packet::Frame;
 use crate::phrase::{count, printable, printable_lines};
 use crate::report::events::Lines;
 use crate::report::text::TextOptions;
-use crate::report::{CaptureInfo, json, schema, text};
+use crate::report::{CaptureInfo, html, json, schema, text};
 use crate::sockets::Watch;
 use crate::tables::{self, Tables};
+use crate::timeline::Timelines;
 use crate::tui::{Phase, Screen, Tui};
+use crate::whole::Whole;
 
 /// How long packets that the kernel still holds are fetched after a live capture was told to stop.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
     // Before privileges and files go.
     let zone = cli.local.then(TimeZone::system);
     let mut names = cli.names.map(Names::of_system);
-    let (analysis, info) = analyse(cli)?;
+    let (analysis, info, page) = analyse(cli)?;
     // The process ends with the report: to free a million flows one by one first would only take time.
     let analysis = ManuallyDrop::new(analysis);
     if cli.json || cli.events {
@@ -129,18 +131,22 @@ pub fn run(cli: &Cli) -> Result<Verdict, RunError> {
             complain(&format_args!("the kernel dropped {}: silences may be its doing", count(dropped, "packet")));
         }
     }
-    heard(if cli.json {
+    if let Some(names) = &mut names {
+        names.learn(info.names.iter().cloned());
+    }
+    let options = TextOptions { all: cli.all, color: color(cli.color), zone, names };
+    let page = page.map_or(Ok(()), |page| page.write(&analysis, &info, &options));
+    heard(if cli.page_to_stdout() {
+        Ok(())
+    } else if cli.json {
         json::write(&mut out, &analysis, &info)
     } else if cli.events || (cli.tui && !passes_by(cli)) {
         Ok(())
     } else {
-        if let Some(names) = &mut names {
-            names.learn(info.names.iter().cloned());
-        }
-        let options = TextOptions { all: cli.all, color: color(cli.color), zone, names };
         text::write(&mut out, &analysis, &info, &options)
     })?;
     heard(out.flush())?;
+    page?;
     Ok(verdict(&cli.fail_on, &analysis))
 }
 
@@ -171,7 +177,7 @@ pub fn complain(what: &dyn std::fmt::Display) {
 }
 
 /// Reads the input to its end, or until it is told to stop.
-fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
+fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo, Option<Page>), RunError> {
     let stop = stop_on_signals().map_err(RunError::Signals)?;
     let endpoint = cli.metrics.map(listen).transpose()?;
     let mut source = open(cli)?;
@@ -181,12 +187,13 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     let evidence =
         cli.write.as_deref().map(|path| evidence(path, cli.sources(), cli.memory_for_evidence())).transpose()?;
     let sockets = cli.sockets.then(Watch::start).transpose().map_err(RunError::Sockets)?;
+    let page = cli.html.as_deref().map(|path| Page::open(path, cli)).transpose()?;
     // All is open by now, and no thread has been started yet.
     let screen = cli.tui.then(|| Screen::take(live)).transpose().map_err(RunError::Terminal)?;
     let needs = Needs { folders: Vec::from_iter(screen.as_ref().map(Screen::folder)), ..Needs::default() };
     let confinement = if live { Some(confine(cli.user.as_ref(), &needs)?) } else { None };
     let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
-    let alone = live || cli.events || evidence.is_some() || tables.is_some() || screen.is_some();
+    let alone = live || cli.events || evidence.is_some() || tables.is_some() || screen.is_some() || page.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let metrics = endpoint.map(answer_scrapes).transpose()?;
     let tui = screen.map(|screen| screen.show(&seen(cli), color(cli.color), Arc::clone(&stop))).transpose();
@@ -195,7 +202,10 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
         engine.tell_of_data();
     }
     let lines = Lines::new(io::stdout().lock());
-    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets, tui };
+    let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets, tui, page };
+    if told.page.is_some() {
+        engine.tell_of_data();
+    }
     let shared = (cli.events || cli.tui) && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 
@@ -275,7 +285,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo), RunError> {
     if let Some(mut tui) = tui {
         tui.browse(&mut analysis, &info);
     }
-    Ok((analysis, info))
+    Ok((analysis, info, told.page))
 }
 
 /// What the report tells of the input so far, with what went wrong besides.
@@ -363,11 +373,48 @@ fn answer_scrapes(endpoint: metrics::Endpoint) -> Result<Metrics, RunError> {
 /// Begins the file of `--write`, unless that is what is read.
 fn evidence(path: &Path, sources: &[PathBuf], memory: usize) -> Result<Evidence, RunError> {
     let wrong = |e| RunError::File(path.to_owned(), e);
+    not_read(path, sources)?;
+    Evidence::new(File::create(path).map_err(wrong)?, memory).map_err(wrong)
+}
+
+/// What is read must not be written.
+fn not_read(path: &Path, sources: &[PathBuf]) -> Result<(), RunError> {
     let place = |path: &Path| path.canonicalize().ok();
     if place(path).is_some_and(|target| sources.iter().any(|source| place(source).as_ref() == Some(&target))) {
-        return Err(wrong(io::Error::other("it is being read")));
+        return Err(RunError::File(path.to_owned(), io::Error::other("it is being read")));
     }
-    Evidence::new(File::create(path).map_err(wrong)?, memory).map_err(wrong)
+    Ok(())
+}
+
+/// The page of `--html`.
+struct Page {
+    path: PathBuf,
+    /// `None` for standard output.
+    file: Option<Whole>,
+    timelines: Timelines,
+}
+
+impl Page {
+    fn open(path: &Path, cli: &Cli) -> Result<Self, RunError> {
+        let file = if path == "-" {
+            None
+        } else {
+            not_read(path, cli.sources())?;
+            Some(Whole::open(path).map_err(|e| RunError::File(path.to_owned(), e))?)
+        };
+        let timelines = Timelines::within(cli.memory_for_timelines());
+        Ok(Page { path: path.to_owned(), file, timelines })
+    }
+
+    /// The size of a page is bounded: it is made in memory and written at once.
+    fn write(self, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> Result<(), RunError> {
+        let mut page = Vec::new();
+        html::write(&mut page, analysis, info, options, &self.timelines).map_err(RunError::Output)?;
+        match self.file {
+            Some(file) => file.write(&page, html::GUARD).map_err(|e| RunError::File(self.path, e)),
+            None => heard(io::stdout().write_all(&page)),
+        }
+    }
 }
 
 /// Prints and counts events and collects evidence, until that fails.
@@ -380,6 +427,7 @@ struct Told<W> {
     metrics: Option<Metrics>,
     sockets: Option<Watch>,
     tui: Option<Tui>,
+    page: Option<Page>,
 }
 
 impl<W: Write> Told<W> {
@@ -409,6 +457,9 @@ impl<W: Write> Told<W> {
         }
         if let Some(tui) = &mut self.tui {
             tui.event(event);
+        }
+        if let Some(page) = &mut self.page {
+            page.timelines.event(event);
         }
         if self.wanted && self.result.is_ok() {
             self.result = self.lines.tell(event);

@@ -20,6 +20,9 @@ pub const MAX_STRETCHES: usize = 128;
 const MAX_FLOWS: usize = 1 << 15;
 /// Marks and stretches of all flows; beyond, flows are let go until a quarter is free.
 const MAX_ITEMS: usize = 1 << 20;
+/// Bytes that a flow takes without its marks, and that a mark takes, after doubling of what holds them.
+const FLOW_COST: usize = 2 * (size_of::<Timeline>() + size_of::<u64>());
+const ITEM_COST: usize = 2 * size_of::<Mark>();
 
 /// What a mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,14 +217,32 @@ impl Stretches {
 }
 
 /// The timelines of all flows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Timelines {
     flows: HashMap<u64, Timeline>,
     /// Marks and stretches in all of them.
     items: usize,
+    max_flows: usize,
+    max_items: usize,
+}
+
+impl Default for Timelines {
+    fn default() -> Self {
+        Timelines { flows: HashMap::new(), items: 0, max_flows: MAX_FLOWS, max_items: MAX_ITEMS }
+    }
 }
 
 impl Timelines {
+    /// Bytes that they take at most.
+    pub const MOST_BYTES: usize = MAX_FLOWS * FLOW_COST + MAX_ITEMS * ITEM_COST;
+
+    /// Timelines that take at most so many bytes, roughly.
+    #[must_use]
+    pub fn within(bytes: usize) -> Self {
+        let share = |most: usize| (most as f64 * (bytes as f64 / Self::MOST_BYTES as f64).min(1.0)) as usize;
+        Timelines { max_flows: share(MAX_FLOWS), max_items: share(MAX_ITEMS), ..Timelines::default() }
+    }
+
     /// Takes note of an event; [`EventKind::Data`] among them where stretches of data are wanted.
     pub fn event(&mut self, event: &Event) {
         let kind = match &event.kind {
@@ -286,14 +307,14 @@ impl Timelines {
     /// Where there is too much, lets flows go, a quarter at a time: those that ended well, then calm ones, then those with
     /// something that alarms, last those with a dead peer; of equal ones those longest unused.
     fn make_room(&mut self) {
-        if self.flows.len() <= MAX_FLOWS && self.items <= MAX_ITEMS {
+        if self.flows.len() <= self.max_flows && self.items <= self.max_items {
             return;
         }
         let key = |(id, t): (&u64, &Timeline)| ((t.state, t.alarms(), t.latest, *id), t.len());
         let mut order: Vec<_> = self.flows.iter().map(key).collect();
         order.sort_unstable();
         for ((_, _, _, id), len) in order {
-            if self.flows.len() <= MAX_FLOWS / 4 * 3 && self.items <= MAX_ITEMS / 4 * 3 {
+            if self.flows.len() <= self.max_flows / 4 * 3 && self.items <= self.max_items / 4 * 3 {
                 return;
             }
             self.flows.remove(&id);
@@ -426,6 +447,18 @@ mod tests {
         // One that comes back has lost its beginning.
         all.event(&event(3, 1 << 21, Side::Client, PROBE));
         assert!(all.of(3).unwrap().begins_late() && !all.of(2).unwrap().begins_late());
+    }
+
+    #[test]
+    fn less_memory_is_fewer_flows_and_marks() {
+        let mut all = Timelines::within(Timelines::MOST_BYTES / 64);
+        for id in 0..MAX_FLOWS as u64 {
+            all.event(&event(id, id as i64, Side::Client, PROBE));
+            assert!(all.flows.len() <= MAX_FLOWS / 64 && all.items <= MAX_ITEMS / 64);
+        }
+        assert!(all.of(MAX_FLOWS as u64 - 1).is_some());
+        let most = Timelines::within(usize::MAX);
+        assert_eq!((most.max_flows, most.max_items), (MAX_FLOWS, MAX_ITEMS));
     }
 
     #[test]

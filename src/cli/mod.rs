@@ -22,6 +22,7 @@ use crate::confine::Identity;
 use crate::names::Sources;
 use crate::packet::{Address, Endpoint};
 use crate::phrase::{harmless, printable_lines};
+use crate::timeline::Timelines;
 pub use meter::Meter;
 pub use values::Net;
 
@@ -95,6 +96,8 @@ Examples:
       keep only the packets that matter, explained, for Wireshark
   hbsniff -i eth0 --metrics 127.0.0.1:9469
       answer Prometheus while capturing
+  hbsniff --html report.html trace.pcap
+      the report as a page, with a timeline of each flow that matters
   hbsniff explain keepalive_suppressed
       what a word of the report means, and how to fix it
   hbsniff --completions bash > /etc/bash_completion.d/hbsniff
@@ -189,6 +192,12 @@ pub struct Cli {
     #[arg(long, help_heading = "Capture", value_name = "ADDRESS:PORT", hide_short_help = true,
         conflicts_with_all = ["files", "read"])]
     pub metrics: Option<SocketAddr>,
+
+    /// Write the report as a page, with timelines
+    ///
+    /// One file that needs nothing else; - is standard output, instead of the text.
+    #[arg(long, help_heading = "Output", value_name = "FILE", hide_short_help = true)]
+    pub html: Option<PathBuf>,
 
     /// Exit with 1 for dead-peer, unprotected, a finding
     ///
@@ -363,6 +372,10 @@ impl Cli {
         };
         let matches = command.clone().try_get_matches_from(args).unwrap_or_else(|mistake| complain(&mistake));
         let cli = Cli { own_limits, ..Self::from_arg_matches(&matches).unwrap_or_else(|mistake| complain(&mistake)) };
+        if cli.page_to_stdout() && (cli.json || cli.events || cli.tui) {
+            let what = "--html - takes standard output, which --json, --events and --tui need";
+            Self::command().error(ErrorKind::ArgumentConflict, what).exit();
+        }
         let told = cli.command.is_some() || cli.man || cli.completions.is_some();
         let given = told || cli.list_interfaces || cli.schema || cli.interface.is_some() || !cli.sources().is_empty();
         if !given {
@@ -382,6 +395,12 @@ impl Cli {
         if self.read.is_empty() { &self.files } else { &self.read }
     }
 
+    /// Whether the page goes to standard output, in place of the text.
+    #[must_use]
+    pub fn page_to_stdout(&self) -> bool {
+        self.html.as_deref().is_some_and(|path| path == "-")
+    }
+
     /// Whether an interface is to see packets for other hosts.
     #[must_use]
     pub fn promiscuous(&self) -> bool {
@@ -399,6 +418,16 @@ impl Cli {
     /// under way between threads and fragments that wait for others.
     #[must_use]
     pub fn memory_for_flows(&self) -> usize {
+        self.memory() - self.memory_for_timelines()
+    }
+
+    /// Bytes that the flows' timelines may take: some of what there is, where the page needs them.
+    #[must_use]
+    pub fn memory_for_timelines(&self) -> usize {
+        if self.html.is_some() { (self.memory() / 4).min(Timelines::MOST_BYTES) } else { 0 }
+    }
+
+    fn memory(&self) -> usize {
         const REST: usize = 40 << 20;
         self.memory_limit - REST - self.memory_for_evidence()
     }

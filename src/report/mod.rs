@@ -1,6 +1,7 @@
 //! What is said, and how: the document's model and one file for each form of output.
 
 pub mod events;
+pub mod html;
 pub mod json;
 pub mod model;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! The text for people: the answer in the first line, then the dead, then what nobody watches, then the healthy.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -52,16 +53,9 @@ const REMEDY: &str =
 /// What `out` says.
 pub fn write(out: &mut impl Write, analysis: &Analysis, info: &CaptureInfo, options: &TextOptions) -> io::Result<()> {
     let limit = |n: usize| if options.all { usize::MAX } else { n };
-    let groups = Groups::new(analysis, limit);
-    let flows = &analysis.flows;
-    let start = analysis.first_packet.unwrap_or_default();
-    let end = analysis.last_packet.unwrap_or(start);
-    let mut names = options.names.clone();
-    if let Some(names) = &mut names {
-        let shown = groups.shown().map(|place| flows.tell(place));
-        names.ask(shown.flat_map(|flow| flow.ends.0.map(|end| end.address.ip())));
-    }
-    let mut text = Text { out, options, names, flows, start, end };
+    let limits = [DEAD_SHOWN, WARNED_SHOWN, BLIND_SHOWN, HEALTHY_SHOWN, 0].map(limit);
+    let groups = Groups::new(analysis, limits, |_| 0);
+    let mut text = Text::new(out, analysis, options, &groups);
     text.headline(&groups)?;
     text.capture(analysis, &groups.sum, info)?;
     for (group, name) in [(&groups.dead, "with a dead peer"), (&groups.warned, "with a warning")] {
@@ -94,40 +88,45 @@ pub fn particulars(out: &mut impl Write, flow: &FlowSummary, start: Time, end: T
 }
 
 /// The flows by what they ask of the reader, gathered in one pass over all of them.
-struct Groups {
-    sum: Summary,
+pub(super) struct Groups {
+    pub sum: Summary,
     /// With a dead peer.
-    dead: Group,
+    pub dead: Group,
     /// With a warning of another kind.
-    warned: Group,
+    pub warned: Group,
     /// A side could die unnoticed.
-    blind: Group,
+    pub blind: Group,
     /// With a watch.
-    healthy: Group,
+    pub healthy: Group,
     /// The rest.
-    plain: Group,
-    noticed: Noticed,
+    pub plain: Group,
+    pub noticed: Noticed,
+    /// Deaths by mechanism.
+    pub mechanisms: BTreeMap<&'static str, Noticed>,
+    rank: fn(&FlowSummary) -> Nanos,
 }
 
-/// Flows of one kind: the first ones are shown, in order of first packet, and all are counted.
-struct Group {
+/// Flows of one kind: the first ones are shown, by falling rank and then in order of first packet, and all are counted.
+pub(super) struct Group {
     limit: usize,
-    shown: Vec<Place>,
-    count: u64,
+    shown: Vec<(Reverse<Nanos>, Place)>,
+    pub count: u64,
     /// Warnings on them by code, where not all are shown.
     codes: BTreeMap<&'static str, u64>,
 }
 
-/// All deaths in figures.
-#[derive(Default)]
-struct Noticed {
-    times: u64,
-    least: Nanos,
-    most: Nanos,
+/// Deaths in figures.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Noticed {
+    pub deaths: u64,
+    /// Those of which it is known after how long they were noticed, and the bounds of that.
+    pub times: u64,
+    pub least: Nanos,
+    pub most: Nanos,
     /// Deaths that nobody had noticed when the capture ended.
-    open: u64,
+    pub open: u64,
     /// Flows of which nothing was told but a refusal.
-    refused: u64,
+    pub refused: u64,
 }
 
 impl Group {
@@ -135,14 +134,34 @@ impl Group {
         Group { limit, shown: Vec::new(), count: 0, codes: BTreeMap::new() }
     }
 
-    fn add(&mut self, place: Place, flow: &FlowSummary) {
+    fn add(&mut self, place: Place, flow: &FlowSummary, rank: Nanos) {
         self.count += 1;
-        if self.shown.len() < self.limit {
-            self.shown.push(place);
+        let key = (Reverse(rank), place);
+        let at = match self.shown.last() {
+            Some(last) if *last > key => self.shown.partition_point(|other| *other < key),
+            _ => self.shown.len(),
+        };
+        if at < self.limit {
+            self.shown.insert(at, key);
+            self.shown.truncate(self.limit);
         }
         if self.limit < usize::MAX {
-            warnings(flow).for_each(|code| *self.codes.entry(code).or_default() += 1);
+            codes_of(flow).for_each(|code| *self.codes.entry(code).or_default() += 1);
         }
+    }
+
+    /// The flows to show.
+    pub fn places(&self) -> impl ExactSizeIterator<Item = Place> + '_ {
+        self.shown.iter().map(|(_, place)| *place)
+    }
+
+    /// The warnings, by code, on those that are not shown.
+    pub fn hidden_codes(&self, flows: &Flows) -> Vec<String> {
+        let mut codes = self.codes.clone();
+        for place in self.places() {
+            codes_of(&flows.tell(place)).for_each(|code| *codes.entry(code).or_default() -= 1);
+        }
+        codes.iter().filter(|(_, n)| **n > 0).map(|(code, n)| format!("{code} {n}")).collect()
     }
 
     /// Adds those that another thread counted.
@@ -158,12 +177,13 @@ impl Group {
 }
 
 /// The codes of a flow's warnings.
-fn warnings(flow: &FlowSummary) -> impl Iterator<Item = &'static str> + '_ {
+fn codes_of(flow: &FlowSummary) -> impl Iterator<Item = &'static str> + '_ {
     flow.findings.iter().filter(|f| f.severity >= Severity::Warning).map(|f| f.code)
 }
 
 impl Noticed {
     fn add(&mut self, death: &Death) {
+        self.deaths += 1;
         self.open += u64::from(death.detected_at.is_none());
         if let Some(took) = death.detection() {
             self.least = if self.times == 0 { took } else { self.least.min(took) };
@@ -173,13 +193,14 @@ impl Noticed {
     }
 
     fn include(&mut self, other: Noticed) {
-        let Noticed { times, least, most, open, refused } = other;
+        let Noticed { deaths, times, least, most, open, refused } = other;
         self.least = match (self.times, times) {
             (_, 0) => self.least,
             (0, _) => least,
             _ => self.least.min(least),
         };
         self.most = self.most.max(most);
+        self.deaths += deaths;
         self.times += times;
         self.open += open;
         self.refused += refused;
@@ -190,18 +211,15 @@ impl Groups {
     /// The flows that are told of one by one.
     fn shown(&self) -> impl Iterator<Item = Place> + '_ {
         let groups = [&self.dead, &self.warned, &self.blind, &self.healthy, &self.plain];
-        groups.into_iter().flat_map(|group| group.shown.iter().copied())
+        groups.into_iter().flat_map(Group::places)
     }
 
-    fn new(analysis: &Analysis, limit: impl Fn(usize) -> usize + Sync) -> Self {
-        let none = || Groups {
-            sum: Summary::default(),
-            dead: Group::new(limit(DEAD_SHOWN)),
-            warned: Group::new(limit(WARNED_SHOWN)),
-            blind: Group::new(limit(BLIND_SHOWN)),
-            healthy: Group::new(limit(HEALTHY_SHOWN)),
-            plain: Group::new(limit(0)),
-            noticed: Noticed::default(),
+    /// At most so many to show of each group, those of the greatest rank first.
+    pub fn new(analysis: &Analysis, limits: [usize; 5], rank: fn(&FlowSummary) -> Nanos) -> Self {
+        let none = || {
+            let [dead, warned, blind, healthy, plain] = limits.map(Group::new);
+            let (sum, noticed, mechanisms) = (Summary::default(), Noticed::default(), BTreeMap::new());
+            Groups { sum, dead, warned, blind, healthy, plain, noticed, mechanisms, rank }
         };
         let mut groups = Groups { sum: analysis.let_go.totals, ..none() };
         analysis.flows.count(none, Groups::add).into_iter().for_each(|part| groups.include(part));
@@ -210,7 +228,11 @@ impl Groups {
 
     fn add(&mut self, place: Place, flow: &FlowSummary) {
         self.sum.add(flow);
-        flow.deaths.iter().for_each(|death| self.noticed.add(death));
+        for death in &flow.deaths {
+            self.noticed.add(death);
+            self.mechanisms.entry(death.mechanism.name()).or_default().add(death);
+        }
+        let rank = (self.rank)(flow);
         let group = if !flow.deaths.is_empty() {
             self.noticed.refused += u64::from(flow.deaths.iter().all(|d| is_refusal(d.mechanism)));
             &mut self.dead
@@ -226,12 +248,12 @@ impl Groups {
         } else {
             &mut self.plain
         };
-        group.add(place, flow);
+        group.add(place, flow, rank);
     }
 
     /// Adds what another thread counted.
     fn include(&mut self, other: Groups) {
-        let Groups { sum, dead, warned, blind, healthy, plain, noticed } = other;
+        let Groups { sum, dead, warned, blind, healthy, plain, noticed, mechanisms, rank: _ } = other;
         self.sum.include(&sum);
         self.dead.include(dead);
         self.warned.include(warned);
@@ -239,25 +261,50 @@ impl Groups {
         self.healthy.include(healthy);
         self.plain.include(plain);
         self.noticed.include(noticed);
+        for (mechanism, noticed) in mechanisms {
+            self.mechanisms.entry(mechanism).or_default().include(noticed);
+        }
     }
 }
 
-struct Text<'w, W> {
+pub(super) struct Text<'w, W> {
     out: &'w mut W,
     options: &'w TextOptions,
     names: Option<Names>,
     flows: &'w Flows,
     /// Relative times count from here, as Wireshark's do.
-    start: Time,
-    end: Time,
+    pub start: Time,
+    pub end: Time,
+}
+
+impl<'w, W: Write> Text<'w, W> {
+    /// Words for the flows of a capture, of which `groups` are shown.
+    pub fn new(out: &'w mut W, analysis: &'w Analysis, options: &'w TextOptions, groups: &Groups) -> Self {
+        let flows = &analysis.flows;
+        let start = analysis.first_packet.unwrap_or_default();
+        let end = analysis.last_packet.unwrap_or(start);
+        let mut names = options.names.clone();
+        if let Some(names) = &mut names {
+            let shown = groups.shown().map(|place| flows.tell(place));
+            names.ask(shown.flat_map(|flow| flow.ends.0.map(|end| end.address.ip())));
+        }
+        Text { out, options, names, flows, start, end }
+    }
 }
 
 impl<W: Write> Text<'_, W> {
     /// The answer.
     fn headline(&mut self, groups: &Groups) -> io::Result<()> {
+        let (tone, said) = self.answer(groups);
+        let said = self.paint(tone, &said);
+        writeln!(self.out, "{said}")
+    }
+
+    /// The same in words, and what they say to the eye.
+    pub fn answer(&self, groups: &Groups) -> (Tone, String) {
         let flows = groups.sum.flows;
         let all = count(flows, "flow");
-        let (tone, said) = match groups.dead.shown.as_slice() {
+        match groups.dead.shown.as_slice() {
             [] if flows == 0 => (Tone::Doubtful, "No TCP connection in this capture.".to_owned()),
             [] => {
                 let (blind, warned) = (groups.sum.unprotected, groups.warned.count);
@@ -269,20 +316,18 @@ impl<W: Write> Text<'_, W> {
                 let tone = if but.is_empty() { Tone::Good } else { Tone::Doubtful };
                 (tone, format!("No dead peer on {all}{but}."))
             }
-            [place] => {
+            [(_, place)] => {
                 let flow = &self.flows.tell(*place);
                 let said: Vec<String> = flow.deaths.iter().map(|d| self.verdict(d)).collect();
                 let of = if flows == 1 { String::new() } else { format!(", one of {all}") };
                 (Tone::Bad, capital(&format!("{} ({}{of}).", said.join("; "), self.ends(flow))))
             }
             _ => (Tone::Bad, many_dead(groups)),
-        };
-        let said = self.paint(tone, &said);
-        writeln!(self.out, "{said}")
+        }
     }
 
     /// One death in a clause.
-    fn verdict(&self, d: &Death) -> String {
+    pub fn verdict(&self, d: &Death) -> String {
         let dead = d.dead.name();
         let silent = |to: Time| silence(d, self.start, to);
         match (d.detected_by, d.detected_at) {
@@ -311,50 +356,52 @@ impl<W: Write> Text<'_, W> {
 
     /// What was read, and what was wrong with it.
     fn capture(&mut self, analysis: &Analysis, sum: &Summary, info: &CaptureInfo) -> io::Result<()> {
+        let read = self.read(analysis, sum, info);
+        writeln!(self.out, "{read}")?;
+        for warning in warnings(analysis, info) {
+            self.label(Tone::Doubtful, "", "warning:")?;
+            writeln!(self.out, " {warning}")?;
+        }
+        if let Some(held) = confined(info) {
+            writeln!(self.out, "{held}")?;
+        }
+        Ok(())
+    }
+
+    /// What was read, in a line.
+    pub fn read(&self, analysis: &Analysis, sum: &Summary, info: &CaptureInfo) -> String {
         let sources: Vec<_> = info.sources.iter().map(|s| printable(s)).collect();
         let source = match sources.as_slice() {
             [] => String::new(),
             [one] => format!("{one}: "),
             [first, .., last] => format!("{} files, {first} to {last}: ", sources.len()),
         };
-        write!(self.out, "{source}{}, {}", count(sum.flows, "flow"), count(analysis.packets, "packet"))?;
+        let mut said = format!("{source}{}, {}", count(sum.flows, "flow"), count(analysis.packets, "packet"));
         if let (Some(first), Some(last)) = (analysis.first_packet, analysis.last_packet) {
             let (from, to) = (self.clock(first), self.clock(last));
             let to_zone = to.zone;
             let to = if from.date == to.date { to.time } else { format!("{} {}", to.date, to.time) };
             let span = duration(seconds(last.since(first)));
             let zone = if from.zone == to_zone { String::new() } else { format!(" {}", from.zone) };
-            write!(self.out, ", {} {}{zone} to {to} {to_zone} ({span})", from.date, from.time)?;
+            said.push_str(&format!(", {} {}{zone} to {to} {to_zone} ({span})", from.date, from.time));
         }
         for (n, what) in [(sum.with_keepalive, "keepalive"), (sum.with_heartbeat, "heartbeats")] {
             if n > 0 {
-                write!(self.out, "; {what} on {n}")?;
+                said.push_str(&format!("; {what} on {n}"));
             }
         }
-        writeln!(self.out)?;
-        if let Some(n @ 1..) = info.dropped_by_kernel {
-            self.label(Tone::Doubtful, "", "warning:")?;
-            writeln!(self.out, " the kernel dropped {}: silences may be its doing", count(n, "packet"))?;
-        }
-        for warning in info.warnings.iter().chain(&analysis.warnings) {
-            self.label(Tone::Doubtful, "", "warning:")?;
-            writeln!(self.out, " {}", printable(warning))?;
-        }
-        if let Some(held) = &info.confinement {
-            writeln!(self.out, "confined: {}", printable(&held.to_string()))?;
-        }
-        Ok(())
+        said
     }
 
     fn blocks(&mut self, group: &Group) -> io::Result<()> {
-        group.shown.iter().try_for_each(|place| self.block(&self.flows.tell(*place)))
+        group.places().try_for_each(|place| self.block(&self.flows.tell(place)))
     }
 
     fn lines(&mut self, group: &Group) -> io::Result<()> {
         if group.count > 0 {
             writeln!(self.out)?;
         }
-        group.shown.iter().try_for_each(|place| self.line(&self.flows.tell(*place)))
+        group.places().try_for_each(|place| self.line(&self.flows.tell(place)))
     }
 
     /// What of a group was not shown, by finding.
@@ -363,12 +410,7 @@ impl<W: Write> Text<'_, W> {
         if hidden == 0 {
             return Ok(());
         }
-        let mut codes = group.codes.clone();
-        for place in &group.shown {
-            warnings(&self.flows.tell(*place)).for_each(|code| *codes.entry(code).or_default() -= 1);
-        }
-        let codes = codes.iter().filter(|(_, n)| **n > 0).map(|(code, n)| format!("{code} {n}"));
-        let codes: Vec<String> = codes.collect();
+        let codes = group.hidden_codes(self.flows);
         let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
         writeln!(self.out, "… and {hidden} more {what}{codes}")
     }
@@ -467,13 +509,13 @@ impl<W: Write> Text<'_, W> {
     }
 
     /// How long the flow lasted; while it is open, until the capture's end, for it was there all the while.
-    fn age(&self, flow: &FlowSummary) -> String {
+    pub fn age(&self, flow: &FlowSummary) -> String {
         let end = if flow.end == End::Open { flow.last.max(self.end) } else { flow.last };
         duration(seconds(end.since(flow.first)))
     }
 
     /// One death, and its circumstances.
-    fn death(&self, flow: &FlowSummary, d: &Death) -> (String, Vec<String>) {
+    pub fn death(&self, flow: &FlowSummary, d: &Death) -> (String, Vec<String>) {
         let (dead, silent) = (d.dead.name(), |to: Time| silence(d, flow.first, to));
         let heard =
             d.last_heard.map_or("not heard in this capture".into(), |t| format!("last heard at {}", self.moment(t)));
@@ -519,7 +561,7 @@ impl<W: Write> Text<'_, W> {
     }
 
     /// What this host's kernel says of one end.
-    fn socket(&self, side: Side, socket: &Socket) -> String {
+    pub fn socket(&self, side: Side, socket: &Socket) -> String {
         let owner = socket.process.as_ref();
         let owner =
             owner.map_or_else(|| format!("uid {}", socket.uid), |p| format!("{} (pid {})", printable(&p.name), p.pid));
@@ -552,7 +594,7 @@ impl<W: Write> Text<'_, W> {
     }
 
     /// The two ends, by name where names are wanted.
-    fn ends(&self, flow: &FlowSummary) -> String {
+    pub fn ends(&self, flow: &FlowSummary) -> String {
         let (client, server) = (&flow.ends[Side::Client], &flow.ends[Side::Server]);
         match &self.names {
             Some(names) => format!("{} → {}", names.end(client, false), names.end(server, true)),
@@ -561,13 +603,13 @@ impl<W: Write> Text<'_, W> {
     }
 
     /// As the clock shows it and from the capture's start.
-    fn moment(&self, at: Time) -> String {
+    pub fn moment(&self, at: Time) -> String {
         let (clock, first) = (self.clock(at), self.clock(self.start));
         let date = if clock.date == first.date { String::new() } else { format!("{} ", clock.date) };
         format!("{date}{} (+{})", clock.time, duration(seconds(at.since(self.start))))
     }
 
-    fn clock(&self, at: Time) -> Clock {
+    pub fn clock(&self, at: Time) -> Clock {
         let zone = self.options.zone.clone().unwrap_or(TimeZone::UTC);
         let at = Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
         let t = zone.to_datetime(at);
@@ -594,9 +636,22 @@ impl<W: Write> Text<'_, W> {
     }
 }
 
+/// What was wrong with what was read, in sentences.
+pub(super) fn warnings(analysis: &Analysis, info: &CaptureInfo) -> Vec<String> {
+    let dropped = info.dropped_by_kernel.filter(|n| *n > 0);
+    let dropped = dropped.map(|n| format!("the kernel dropped {}: silences may be its doing", count(n, "packet")));
+    let others = info.warnings.iter().chain(&analysis.warnings).map(|w| printable(w).into_owned());
+    dropped.into_iter().chain(others).collect()
+}
+
+/// What a live capture could not have done.
+pub(super) fn confined(info: &CaptureInfo) -> Option<String> {
+    info.confinement.as_ref().map(|held| format!("confined: {}", printable(&held.to_string())))
+}
+
 /// More than one flow with a dead peer, in figures.
 fn many_dead(groups: &Groups) -> String {
-    let Noticed { times, least, most, open, refused } = groups.noticed;
+    let Noticed { times, least, most, open, refused, .. } = groups.noticed;
     let noticed = match times {
         0 => String::new(),
         1 => format!("; once noticed, after {}", duration(seconds(least))),
@@ -612,14 +667,14 @@ fn many_dead(groups: &Groups) -> String {
 }
 
 /// A moment as a clock shows it, to the millisecond.
-struct Clock {
-    date: String,
-    time: String,
+pub(super) struct Clock {
+    pub date: String,
+    pub time: String,
     /// The clock's zone, as `UTC` or `CET`.
-    zone: String,
+    pub zone: String,
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
@@ -676,7 +731,7 @@ fn frames(evidence: &[u64]) -> String {
     }
 }
 
-fn settings(k: &KeepaliveSummary) -> String {
+pub(super) fn settings(k: &KeepaliveSummary) -> String {
     let known = [
         k.idle_s.map(|s| format!("idle {}", duration(s))),
         k.interval_s.map(|s| format!("every {}", duration(s))),
@@ -690,14 +745,14 @@ fn settings(k: &KeepaliveSummary) -> String {
     format!("{}{stack}", said.join(", "))
 }
 
-fn kind(kind: BeatKind) -> &'static str {
+pub(super) fn kind(kind: BeatKind) -> &'static str {
     match kind {
         BeatKind::Heartbeat => "heartbeat",
         BeatKind::Polling => "polling",
     }
 }
 
-fn rhythm(h: &HeartbeatSummary) -> String {
+pub(super) fn rhythm(h: &HeartbeatSummary) -> String {
     let name = h.protocol.unwrap_or("unnamed");
     let every = h.interval.map(|i| format!(" every {}", duration(i.median))).unwrap_or_default();
     let declared = h.declared_s.map(|s| format!(" (announced {})", duration(s))).unwrap_or_default();
@@ -708,7 +763,7 @@ fn rhythm(h: &HeartbeatSummary) -> String {
     format!("{} {name}{every}{declared}, {mode}", h.from.name())
 }
 
-fn beats(h: &HeartbeatSummary) -> String {
+pub(super) fn beats(h: &HeartbeatSummary) -> String {
     let mut said = count(h.count, "beat");
     if h.mode == Mode::RequestReply {
         said.push_str(&format!(
@@ -723,7 +778,7 @@ fn beats(h: &HeartbeatSummary) -> String {
 }
 
 /// What would become of the flow if `side` died.
-fn exposed(flow: &FlowSummary, side: Side) -> String {
+pub(super) fn exposed(flow: &FlowSummary, side: Side) -> String {
     let exposure = &flow.exposure[side];
     let other = side.peer().name();
     let how = match exposure.noticed_by {
