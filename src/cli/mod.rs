@@ -196,7 +196,7 @@ pub struct Cli {
     /// Write the report as a page, with timelines
     ///
     /// One file that needs nothing else; - is standard output, instead of the text.
-    #[arg(long, help_heading = "Output", value_name = "FILE", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub html: Option<PathBuf>,
 
     /// Exit with 1 for dead-peer, unprotected, a finding

@@ -274,10 +274,11 @@ impl<W: Write> Page<'_, W> {
         let hidden = group.count - group.places().len() as u64;
         if hidden > 0 {
             let codes = group.hidden_codes(flows);
+            let are = if hidden == 1 { "is" } else { "are" };
             let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
             writeln!(
                 self.out,
-                "<p class=\"rest\">{hidden} more {kind}{} are not on this page: <code>hbsniff --all</code> or \
+                "<p class=\"rest\">{hidden} more {kind}{} {are} not on this page: <code>hbsniff --all</code> or \
                  <code>--json</code> tells of all.</p>",
                 Escaped(&codes)
             )?;
