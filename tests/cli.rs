@@ -5,6 +5,8 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use common::command as hbsniff;
 use common::pcap::{ACK, Pcap, SYN, reply, segment};
 
+/// The user without rights, on every Linux.
+const NOBODY: u32 = 65_534;
 /// Nanoseconds.
 const SECOND: i64 = 1_000_000_000;
 
@@ -117,6 +121,70 @@ fn a_damaged_file_is_analysed_as_far_as_it_goes() {
     let warning = report["capture"]["warnings"][0].as_str().unwrap();
     assert!(warning.contains("cut.pcap") && warning.contains("after frame 2"), "{warning}");
     assert!(stderr.contains("after frame 2"), "{stderr}");
+}
+
+#[test]
+fn what_may_not_be_read_is_2_and_says_so() {
+    let dir = Dir::new();
+    let secret = dir.file("secret.pcap", &pcap(&handshake()));
+    let mode = |path: &str, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&secret, 0o000);
+    mode(dir.0.path().to_str().unwrap(), 0o755);
+    let mut command = hbsniff();
+    // Nor may its home be looked into, where a configuration might be.
+    let home = dir.0.path().join("home");
+    fs::create_dir(&home).unwrap();
+    mode(home.to_str().unwrap(), 0o000);
+    command.env_remove("HBSNIFF_CONFIG").env("HOME", home).arg(&secret);
+    if fs::File::open(&secret).is_ok() {
+        command.uid(NOBODY); // root may read everything
+    }
+    let Ok(output) = command.output() else { return eprintln!("skipped: nobody may not run the program here") };
+    let (status, stdout, stderr) = told(&output);
+    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+    assert!(stderr.contains("secret.pcap") && stderr.contains("ermission denied"), "{stderr}");
+}
+
+#[test]
+fn a_packed_file_cut_at_any_byte_gives_what_came_before() {
+    let dir = Dir::new();
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(&pcap(&handshake())).unwrap();
+    let packed = packer.finish().unwrap();
+    let mut most = 0;
+    for cut in 0..=packed.len() {
+        let (status, stdout, stderr) = told(&run(&["--json", &dir.file("cut.pcap.gz", &packed[..cut])]));
+        assert!(!stderr.contains("panicked"), "cut at {cut}: {stderr}");
+        if status == 2 {
+            assert!(stdout.is_empty() && stderr.contains("cut.pcap.gz"), "cut at {cut}: {stderr}");
+            continue;
+        }
+        let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        let packets = report["capture"]["packets"].as_u64().unwrap();
+        assert!(packets >= most, "cut at {cut}: {packets} packets");
+        most = packets;
+        let warnings = report["capture"]["warnings"].as_array().unwrap();
+        assert_eq!(warnings.is_empty(), cut == packed.len(), "cut at {cut}: {warnings:?}");
+    }
+    assert_eq!(most, 3);
+}
+
+#[test]
+fn a_file_that_still_grows_is_read_as_far_as_it_is_written() {
+    let dir = Dir::new();
+    let whole = pcap(&handshake());
+    let path = dir.file("growing.pcap", b"");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let mut packets = Vec::new();
+    for part in whole.chunks(whole.len() / 7) {
+        file.write_all(part).unwrap();
+        let (_, stdout, stderr) = told(&run(&["--json", &path]));
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        if let Ok(report) = serde_json::from_str::<serde_json::Value>(&stdout) {
+            packets.push(report["capture"]["packets"].as_u64().unwrap());
+        }
+    }
+    assert!(packets.is_sorted() && packets.last() == Some(&3), "{packets:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What must hold for any segments at all: no panic, events and report agree, no span is negative, a run repeats, and
 //! capturing every frame twice changes nothing. And of a stream: how it is cut into segments, in which order they come and
-//! how often changes nothing of what is heard in it.
+//! how often changes nothing of what is heard in it; nor does what other connections do meanwhile.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -214,6 +214,44 @@ proptest! {
         prop_assert_eq!(whole.len(), 1, "the beats are heard at all");
         prop_assert_eq!(heard(&stream(start, &cuts)), whole);
     }
+
+    /// Two connections are the same side by side as each alone, however their frames are interleaved.
+    #[test]
+    fn what_others_do_changes_nothing(mut first in story(), mut second in story()) {
+        // Their order on the wire is that of their times.
+        first.acts.iter_mut().chain(&mut second.acts).for_each(|act| act.after = act.after.max(0));
+        let [mut one, mut two] = [frames(&first), frames(&second)];
+        // The second between other hosts, which their addresses' last byte but one tells (IPv4, or the last of IPv6).
+        let apart = |frame: &mut Vec<u8>| {
+            let places: [usize; 2] = if frame[12..14] == [0x08, 0x00] { [28, 32] } else { [36, 52] };
+            places.iter().for_each(|&at| frame[at] ^= 0x10);
+        };
+        let tcp = |frames: &mut Vec<Timed>| frames.retain(|(_, f)| f[12] == 0x86 || f[23] == 6);
+        tcp(&mut one);
+        tcp(&mut two);
+        two.iter_mut().for_each(|(_, frame)| apart(frame));
+        let mut both = one.clone();
+        both.extend(two.iter().cloned());
+        both.sort_by_key(|(time, _)| *time);
+        let end = both.last().map(|(time, _)| *time);
+        let alone = |frames: Vec<Timed>| analysed(frames, end).1.flows.iter().map(untold).collect::<Vec<_>>();
+        let mut apart = [alone(one), alone(two)].concat();
+        let mut together = alone(both);
+        let key = |f: &FlowSummary| (f.ends[Side::Client].to_string(), f.ends[Side::Server].to_string(), f.first);
+        apart.sort_by_key(key);
+        together.sort_by_key(key);
+        prop_assert_eq!(together, apart);
+    }
+}
+
+/// A flow without what counts frames and flows.
+fn untold(mut flow: FlowSummary) -> FlowSummary {
+    flow.id = 0;
+    for death in &mut flow.deaths {
+        death.evidence.clear();
+        death.recovered_as = death.recovered_as.map(|_| 0);
+    }
+    flow
 }
 
 /// Ten seconds of a client that sends a beat of 20 bytes each second, in pieces: so long, in the order of that number,

@@ -82,8 +82,11 @@ impl Config {
         // The XDG Base Directory Specification: a relative path is to be ignored.
         let user = env("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(home);
         for path in user.map(|dir| dir.join("hbsniff/config.toml")).into_iter().chain([PathBuf::from(SYSTEM)]) {
-            if let Some(config) = Config::read(&path, command)? {
-                return Ok(Some(config));
+            match Config::read(&path, command) {
+                Ok(None) => {}
+                // Somebody else's home, which this user may not look into.
+                Err(ConfigError::Unreadable(path, _)) if fs::metadata(&path).is_err() => {}
+                found => return found,
             }
         }
         Ok(None)
