@@ -33,6 +33,7 @@ use crate::liveness::limits::Limit;
 const FEATURES: &[(&str, bool, &str)] = &[
     ("libpcap", cfg!(feature = "libpcap"), "tcpdump's filter expressions (--capture-filter) and -i any"),
     ("parquet", cfg!(feature = "parquet"), "tables for DuckDB and Spark (--parquet)"),
+    ("tui", cfg!(feature = "tui"), "the live view (--tui)"),
 ];
 
 /// The version with the features that are in (`+`) and those that are not (`-`).
