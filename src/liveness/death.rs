@@ -226,6 +226,8 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
         return None;
     };
     d.evidence.extend_from_slice(&evidence);
+    // The first ICMP error may come after the last resend.
+    d.evidence.sort_unstable();
     d.evidence.dedup();
     Some(d)
 }

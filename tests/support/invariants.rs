@@ -77,6 +77,8 @@ fn nonsense(events: &[&Event], flow: &FlowSummary) -> Option<String> {
         ("longest_payload_silence", flow.longest_payload_silence as f64),
     ];
     for d in &flow.deaths {
+        let steps = d.evidence.windows(2).map(|pair| pair[1] as f64 - pair[0] as f64);
+        spans.extend(steps.map(|step| ("from one frame of the evidence to the next", step)));
         spans.push(("detection", d.detection().unwrap_or(0) as f64));
         spans.push(("uncertainty", d.uncertainty as f64));
         spans.push(("outage", d.outage.unwrap_or(0) as f64));
