@@ -1,4 +1,6 @@
 //! Live capture through libpcap: tcpdump's filters, the pseudo-interface `any`, the kernel's ring buffer.
+//!
+//! With a ring, libpcap keeps to itself that an interface went down for a while; one that disappears is an error.
 
 use std::time::Duration;
 
