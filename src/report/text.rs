@@ -723,7 +723,9 @@ fn frames(evidence: &[u64]) -> String {
     match evidence {
         [] => String::new(),
         [one] => format!(" (frame {one})"),
-        [first, .., last] if last.checked_sub(*first) == Some(evidence.len() as u64 - 1) => format!(" (frames {first} to {last})"),
+        [first, .., last] if last.checked_sub(*first) == Some(evidence.len() as u64 - 1) => {
+            format!(" (frames {first} to {last})")
+        }
         several => {
             let numbers: Vec<String> = several.iter().map(u64::to_string).collect();
             format!(" (frames {})", numbers.join(", "))
