@@ -92,11 +92,10 @@ fn families(page: &str) -> BTreeMap<String, Family> {
         if let Some(unit) = &family.unit {
             assert!(current.ends_with(&format!("_{unit}")), "{current} is in {unit}");
         }
-        for label in
-            series.split_once('{').and_then(|(_, l)| l.strip_suffix('}')).into_iter().flat_map(|l| l.split(','))
-        {
-            let (key, value) = label.split_once('=').expect("a label");
-            assert!(name_is_fine(key) && value.starts_with('"') && value.ends_with('"'), "{line}");
+        let labels = series.split_once('{').and_then(|(_, labels)| labels.strip_suffix("\"}"));
+        for label in labels.into_iter().flat_map(|labels| labels.split("\",")) {
+            let (key, value) = label.split_once("=\"").expect("a label");
+            assert!(name_is_fine(key) && !value.contains('"'), "{line}");
         }
         let value: f64 = value.parse().expect("a number");
         assert!(value.is_finite() && value >= 0.0, "{line}");
