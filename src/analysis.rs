@@ -7,7 +7,7 @@ use std::thread;
 use crate::flow::table::Table;
 use crate::liveness::findings::FailOn;
 use crate::liveness::losses::Losses;
-use crate::liveness::verdict;
+use crate::liveness::verdict::{self, Context};
 use crate::packet::{Address, Endpoint, Time};
 use crate::phrase::count;
 use crate::sockets::Sockets;
@@ -263,14 +263,20 @@ impl Flows {
     pub fn tell(&self, place: Place) -> FlowSummary {
         match &self.kept {
             Kept::Watched(tables, end) => {
-                let (mut summary, context) = tables[place.table].get(place.at).summary_at_end(*end, &self.lost);
+                let (mut summary, context) = self.sum_up(tables[place.table].get(place.at), *end);
                 summary.id = id(tables, place);
-                summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
                 verdict::conclude(&mut summary, &context);
                 summary
             }
             Kept::Told(flows) => flows[place.at].clone(),
         }
+    }
+
+    /// What was seen of a flow, and what this host's kernel knew of its sockets, before anything is concluded from it.
+    fn sum_up(&self, watched: &Watched, end: Time) -> (FlowSummary, Context) {
+        let (mut summary, context) = watched.summary_at_end(end, &self.lost);
+        summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
+        (summary, context)
     }
 
     /// Counts the flows: begins with `none`, and gives `one` each flow with no more than what flows are counted by
@@ -294,8 +300,7 @@ impl Flows {
         let count = |table: usize| {
             let mut counted = none();
             for (at, watched) in tables[table].iter().enumerate() {
-                let (mut summary, context) = watched.summary_at_end(end, &self.lost);
-                summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
+                let (mut summary, context) = self.sum_up(watched, end);
                 verdict::outline(&mut summary, &context);
                 one(&mut counted, Place { opened: watched.opened, table, at }, &summary);
             }

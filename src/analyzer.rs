@@ -155,15 +155,14 @@ impl Analyzer {
             }
             self.flows.prefetch(&hashes[..batch.len()], &plain);
             for ((frame, plain), hash) in batch.iter().zip(&plain).zip(hashes) {
-                let mine = plain.is_some() && self.options.has(hash);
-                if !mine {
+                if plain.is_none() || !self.options.has(hash) {
                     others(frame);
                 }
                 self.time(frame, sink);
+                let Analyzer { decoder, analysis, flows, options, .. } = self;
                 match plain {
-                    Some(segment) if mine => self.segment(hash, segment, sink),
-                    Some(_) => self.analysis.tcp_segments += 1,
-                    None => self.patient(frame, sink),
+                    Some(segment) => flows.of_share(options, hash, segment, analysis, sink),
+                    None => flows.patient(options, &decoder.patient(frame), analysis, sink),
                 }
             }
         }
@@ -179,41 +178,6 @@ impl Analyzer {
         self.clock.shows(frame.time);
         a.last_packet = a.last_packet.max(Some(frame.time));
         self.flows.fall_due(frame.time, sink);
-    }
-
-    #[inline]
-    fn segment(&mut self, hash: u32, segment: &Segment<'_>, sink: &mut Sink<'_>) {
-        self.analysis.tcp_segments += 1;
-        let wanted = self.options.wants(&segment.src, &segment.dst);
-        if wanted && !self.flows.segment(hash, segment, sink) {
-            self.analysis.skipped.duplicates += 1;
-        }
-    }
-
-    /// Takes a frame that is not plain, which may belong to any share.
-    fn patient(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
-        let Analyzer { decoder, analysis, flows, options, .. } = self;
-        let skipped = &mut analysis.skipped;
-        match &decoder.patient(frame) {
-            Decoded::Segment(segment) => {
-                analysis.tcp_segments += 1;
-                let hash = table::hash(&segment.src, &segment.dst);
-                let wanted = options.has(hash) && options.wants(&segment.src, &segment.dst);
-                if wanted && !flows.segment(hash, segment, sink) {
-                    skipped.duplicates += 1;
-                }
-            }
-            Decoded::Icmp(error) => {
-                skipped.not_tcp += 1;
-                if options.wants(&error.src, &error.dst) {
-                    flows.icmp(error);
-                }
-            }
-            Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
-            Decoded::Skipped(Skip::Malformed) => skipped.malformed += 1,
-            Decoded::Skipped(Skip::Truncated) => skipped.truncated += 1,
-            Decoded::Skipped(Skip::Fragment) => skipped.fragments += 1,
-        }
     }
 
     /// The capture lost packets at some moments between these two, of which the later may be ahead of the frames given
@@ -240,15 +204,15 @@ impl Analyzer {
         }
     }
 
-    /// Sums up the open flows among the next `count` from `place` on, as they stand `now`. Gives the place to go on from,
-    /// `None` after the last flow.
+    /// Gives each of the open flows among the next `count` from `place` on, as they stand `now`, with no more than what
+    /// flows are counted by ([`verdict::outline`]). Gives the place to go on from, `None` after the last flow.
     pub fn survey(&self, place: usize, count: usize, now: Time, each: &mut dyn FnMut(&FlowSummary)) -> Option<usize> {
         let table = &self.flows.table;
         let end = place.saturating_add(count).min(table.len());
         for watched in (place..end).map(|number| table.get(number)).filter(|watched| !watched.over()) {
             let (mut summary, context) = watched.summary(now);
             if summary.end == End::Open {
-                verdict::conclude(&mut summary, &context);
+                verdict::outline(&mut summary, &context);
                 each(&summary);
             }
         }
@@ -386,6 +350,40 @@ impl Flows {
                     flow.prefetch(step, payload);
                 }
             }
+        }
+    }
+
+    /// Counts a segment and takes it, if its flow belongs to this share and is wanted.
+    #[inline]
+    fn of_share(
+        &mut self,
+        options: &Options,
+        hash: u32,
+        s: &Segment<'_>,
+        analysis: &mut Analysis,
+        sink: &mut Sink<'_>,
+    ) {
+        analysis.tcp_segments += 1;
+        if options.has(hash) && options.wants(&s.src, &s.dst) && !self.segment(hash, s, sink) {
+            analysis.skipped.duplicates += 1;
+        }
+    }
+
+    /// Takes what a frame that is not plain held, which may belong to any share.
+    fn patient(&mut self, options: &Options, decoded: &Decoded<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+        let skipped = &mut analysis.skipped;
+        match decoded {
+            Decoded::Segment(s) => self.of_share(options, table::hash(&s.src, &s.dst), s, analysis, sink),
+            Decoded::Icmp(error) => {
+                skipped.not_tcp += 1;
+                if options.wants(&error.src, &error.dst) {
+                    self.icmp(error);
+                }
+            }
+            Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
+            Decoded::Skipped(Skip::Malformed) => skipped.malformed += 1,
+            Decoded::Skipped(Skip::Truncated) => skipped.truncated += 1,
+            Decoded::Skipped(Skip::Fragment) => skipped.fragments += 1,
         }
     }
 

@@ -188,24 +188,21 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo, Option<Page>), RunError>
         cli.write.as_deref().map(|path| evidence(path, cli.sources(), cli.memory_for_evidence())).transpose()?;
     let sockets = cli.sockets.then(Watch::start).transpose().map_err(RunError::Sockets)?;
     let page = cli.html.as_deref().map(|path| Page::open(path, cli)).transpose()?;
+    let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
     // All is open by now, and no thread has been started yet.
     let screen = cli.tui.then(|| Screen::take(live)).transpose().map_err(RunError::Terminal)?;
     let needs = Needs { folders: Vec::from_iter(screen.as_ref().map(Screen::folder)), ..Needs::default() };
     let confinement = if live { Some(confine(cli.user.as_ref(), &needs)?) } else { None };
-    let tables = cli.parquet.as_deref().map(|folder| Tables::create(folder, &sources(cli).join(", "))).transpose()?;
     let alone = live || cli.events || evidence.is_some() || tables.is_some() || screen.is_some() || page.is_some();
     let mut engine = Engine::new(if alone { 1 } else { cli.threads() }, cli.memory_for_flows(), filter);
     let metrics = endpoint.map(answer_scrapes).transpose()?;
     let tui = screen.map(|screen| screen.show(&seen(cli), color(cli.color), Arc::clone(&stop))).transpose();
     let tui = tui.map_err(RunError::Terminal)?;
-    if tui.is_some() {
+    if tui.is_some() || page.is_some() {
         engine.tell_of_data();
     }
     let lines = Lines::new(io::stdout().lock());
     let mut told = Told { lines, wanted: cli.events, result: Ok(()), evidence, tables, metrics, sockets, tui, page };
-    if told.page.is_some() {
-        engine.tell_of_data();
-    }
     let shared = (cli.events || cli.tui) && io::stdout().is_terminal();
     let meter = Meter::new(source.size(), !live && !shared);
 

@@ -57,13 +57,6 @@ impl<'a> Tcp<'a> {
         Ok(Tcp { fixed, options, payload, payload_len: part.len - header_len })
     }
 
-    /// Source and destination port.
-    #[inline(always)]
-    pub fn ports(&self) -> (u16, u16) {
-        let h = self.fixed;
-        (u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]))
-    }
-
     /// The options if they are none or "NOP NOP timestamps", which is how every stack lays them out once a connection
     /// is up (RFC 7323, appendix A): a short look.
     #[inline(always)]
@@ -86,12 +79,11 @@ impl<'a> Tcp<'a> {
     #[inline(always)]
     pub fn segment(&self, frame: &Frame<'_>, carrier: &Carrier, options: Options) -> Segment<'a> {
         let h = self.fixed;
-        let (src_port, dst_port) = self.ports();
         Segment {
             time: frame.time,
             frame: frame.number,
-            src: Endpoint { address: carrier.src, port: src_port },
-            dst: Endpoint { address: carrier.dst, port: dst_port },
+            src: Endpoint { address: carrier.src, port: u16::from_be_bytes([h[0], h[1]]) },
+            dst: Endpoint { address: carrier.dst, port: u16::from_be_bytes([h[2], h[3]]) },
             seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
             ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
             flags: Flags(h[13]),

@@ -155,17 +155,22 @@ fn overdue(c: &Connection, h: &HeartbeatSummary, by: Side, heard: Time, whole_si
     let intervals = (OVERDUE_INTERVALS * interval as f64) as Nanos;
     // A rule of the protocol may be stricter, such as a hold time of 1.25 intervals.
     let ruled = rules::patience(h, by).map_or(intervals, |p| crate::packet::nanos(p.seconds) / 50 * 49);
-    let counts = |since: Time| whole_since.map_or(since, |whole| since.max(whole));
-    let late = |since: Time| at.since(counts(since)) > intervals.min(ruled);
+    let late = |since: Time| at.since(from_whole(since, whole_since)) > intervals.min(ruled);
     if h.from == by {
         // Its own requests go unanswered.
         let overdue_reply = OVERDUE_REPLY.max(c.rtt.saturating_mul(20));
         unanswered(h)
-            && (at.since(h.last) >= overdue_reply && counts(h.last) == h.last || h.last_reply.is_some_and(late))
+            && (at.since(h.last) >= overdue_reply && from_whole(h.last, whole_since) == h.last
+                || h.last_reply.is_some_and(late))
     } else {
         // The peer's beats stay away, and so does everything else that could stand for them.
         late(h.last.min(heard)) && late(c.half[h.from].last_data.min(heard.max(h.last.min(heard))))
     }
+}
+
+/// From when on a silence since `since` counts: where the capture lost packets, from when it was whole again.
+fn from_whole(since: Time, whole_since: Option<Time>) -> Time {
+    whole_since.map_or(since, |whole| since.max(whole))
 }
 
 /// Whether the last request drew no reply, though requests do.
@@ -240,7 +245,7 @@ pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time, whole_sinc
     if Side::BOTH.into_iter().any(over) || l.deaths().iter().any(|d| d.dead == dead) {
         return None;
     }
-    let silence = now.since(whole_since.map_or(c.half[dead].last, |whole| whole.max(c.half[dead].last)));
+    let silence = now.since(from_whole(c.half[dead].last, whole_since));
     let missed = |h: &HeartbeatSummary| {
         let interval = h.interval.map_or(0.0, |i| i.median);
         let patience = rules::patience(h, dead.peer()).map_or(0.0, |p| p.seconds);

@@ -69,8 +69,11 @@ pub fn write(
     let drawn: Vec<FlowSummary> = places.map(|place| analysis.flows.tell(place)).collect();
     page.contents(&drawn)?;
     page.legend(&drawn)?;
-    for ((group, title, kind), drawn) in sections.into_iter().zip(DRAWN) {
+    let mut rest = drawn.as_slice();
+    for ((group, title, kind), n) in sections.into_iter().zip(DRAWN) {
+        let (drawn, others) = rest.split_at(group.places().len().min(n));
         page.section(group, &analysis.flows, drawn, title, kind)?;
+        rest = others;
     }
     page.glossary()?;
     writeln!(
@@ -216,11 +219,7 @@ impl<W: Write> Page<'_, W> {
         )?;
         for kind in chart::KINDS.iter().rev().filter(|kind| used.contains(kind.id)) {
             let symbol = format!("<use href=\"#m-{}\" x=\"9\" y=\"9\"/>", kind.id);
-            writeln!(
-                self.out,
-                "<li><svg width=\"18\" height=\"18\" aria-hidden=\"true\">{symbol}</svg> {}</li>",
-                kind.name
-            )?;
+            self.explained(&symbol, kind.name)?;
         }
         let has = |what: &dyn Fn(&FlowSummary) -> bool| drawn.iter().any(what);
         let died = has(&|f| !f.deaths.is_empty());
@@ -228,10 +227,7 @@ impl<W: Write> Page<'_, W> {
         let thinned = has(&|f| self.timelines.of(f.id).is_some_and(|t| t.gap().is_some()));
         for ((shape, what), shown) in chart::BANDS.into_iter().zip([true, true, died, died, unsure, thinned]) {
             if shown {
-                writeln!(
-                    self.out,
-                    "<li><svg width=\"18\" height=\"18\" aria-hidden=\"true\">{shape}</svg> {what}</li>"
-                )?;
+                self.explained(shape, what)?;
             }
         }
         writeln!(
@@ -242,15 +238,27 @@ impl<W: Write> Page<'_, W> {
         )
     }
 
-    fn section(&mut self, group: &Group, flows: &Flows, drawn: usize, title: &str, kind: &str) -> io::Result<()> {
+    /// A line of the legend.
+    fn explained(&mut self, shape: &str, what: &str) -> io::Result<()> {
+        writeln!(self.out, "<li><svg width=\"18\" height=\"18\" aria-hidden=\"true\">{shape}</svg> {what}</li>")
+    }
+
+    fn section(
+        &mut self,
+        group: &Group,
+        flows: &Flows,
+        drawn: &[FlowSummary],
+        title: &str,
+        kind: &str,
+    ) -> io::Result<()> {
         if group.count == 0 {
             return Ok(());
         }
         writeln!(self.out, "<section>\n<h2>{title} <small>{}</small></h2>", count(group.count, "flow"))?;
-        group.places().take(drawn).try_for_each(|place| self.flow(&flows.tell(place)))?;
-        let listed = group.places().skip(drawn);
+        drawn.iter().try_for_each(|flow| self.flow(flow))?;
+        let listed = group.places().skip(drawn.len());
         if let n @ 1.. = listed.len() {
-            let which = if n + drawn == group.count as usize {
+            let which = if n + drawn.len() == group.count as usize {
                 format!("{n} more {kind}")
             } else {
                 format!("The next {n} {kind}")
