@@ -33,6 +33,8 @@ pub struct Board {
     /// What this round has found so far, and what the last whole one found.
     round: Found,
     whole: Option<Found>,
+    /// Nothing happens any more; what was counted before that does not hold.
+    steady: bool,
 }
 
 /// What a look at all flows found.
@@ -82,6 +84,9 @@ impl Board {
     ) -> Vec<Row> {
         if *query != self.query {
             *self = Board { query: query.clone(), ..Board::default() };
+        }
+        if steady && !self.steady {
+            (self.next, self.round, self.whole, self.steady) = (0, Found::default(), None, true);
         }
         while let Some((_, id)) = self.waiting.pop_first() {
             match flows.find(id) {

@@ -1,5 +1,6 @@
 //! The screen as a user meets it: keys in, a drawn terminal out.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
@@ -255,7 +256,13 @@ fn without_colours_nothing_is_coloured() {
 /// An analyzer that has seen the first segment of so many flows.
 fn many(flows: u32) -> Analyzer {
     let mut analyzer = Analyzer::new(Options::default());
-    for n in 0..flows {
+    open(&mut analyzer, 0..flows);
+    analyzer
+}
+
+/// Shows an analyzer the first segments of these flows.
+fn open(analyzer: &mut Analyzer, flows: Range<u32>) {
+    for n in flows {
         let client = (0x0a00_0000 + n).to_be_bytes();
         let packet = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(client, [192, 0, 2, 1], 64).tcp(40000, 80, n, 1000);
         let mut data = Vec::new();
@@ -264,7 +271,20 @@ fn many(flows: u32) -> Analyzer {
         let frame = Frame { time: START, number, link: LinkType(1), interface: 0, wire_len, data: &data };
         analyzer.frames(&[frame], &mut |_| ());
     }
-    analyzer
+}
+
+#[test]
+fn what_was_counted_while_packets_came_is_counted_anew_at_the_end() {
+    let mut analyzer = many(1);
+    let (mut board, timelines, query) = (Board::default(), Timelines::default(), Query::default());
+    let mut count = |analyzer: &mut Analyzer, ended| {
+        analyzer.look(START, |analysis| board.look(&analysis.flows, &timelines, &query, ended, || true));
+        board.found().counts.0[Group::All as usize]
+    };
+    assert_eq!(count(&mut analyzer, false), 1);
+    open(&mut analyzer, 1..3);
+    assert_eq!(count(&mut analyzer, true), 3);
+    assert_eq!(count(&mut analyzer, true), 3);
 }
 
 #[test]
