@@ -299,7 +299,9 @@ impl Flows {
         };
         let count = |table: usize| {
             let mut counted = none();
-            for (at, watched) in tables[table].iter().enumerate() {
+            for at in 0..tables[table].len() {
+                tables[table].prefetch_next(at, |watched| watched.prefetch(0, true));
+                let watched = tables[table].get(at);
                 let (mut summary, context) = self.sum_up(watched, end);
                 verdict::outline(&mut summary, &context);
                 one(&mut counted, Place { opened: watched.opened, table, at }, &summary);

@@ -494,7 +494,9 @@ impl Flows {
 
     /// The last verdicts of all flows.
     fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
-        for watched in self.table.iter_mut() {
+        for number in 0..self.table.len() {
+            self.table.prefetch_next(number, |watched| watched.prefetch(0, false));
+            let watched = self.table.get_mut(number);
             let mut out = Out { flow: watched.id, sink, lost: &self.lost };
             watched.finish(end, &mut out);
         }

@@ -2,10 +2,12 @@
 
 use crate::event::EventKind;
 use crate::flow::connection::{Connection, Half, Known, Shape};
+use crate::flow::prefetch::LINE;
 use crate::flow::reassembly::{Holes, Piece};
 use crate::flow::sequence::distance;
 use crate::flow::table::Keyed;
 use crate::liveness::heartbeat::{Chunk, Heard};
+use crate::liveness::limits;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{Break, Context, Sign};
 use crate::liveness::{Liveness, Out};
@@ -25,6 +27,7 @@ pub enum Reopening<'a> {
 }
 
 /// A flow under watch.
+#[repr(align(64))]
 pub struct Watched {
     /// The flow's id, from 1.
     pub id: u64,
@@ -36,13 +39,16 @@ pub struct Watched {
     /// Bytes on the heap when they were last counted.
     heap: u32,
     bare_segment: u16,
-    /// When it will be looked at again; [`NEVER`] if that is not planned.
-    scheduled: Time,
     /// How it ended, once that was told.
     ended: Option<End>,
-    /// When nothing more could come: the capture ended, or a new connection took the ends.
-    finished: Option<Time>,
+    /// Whether nothing more can come: the capture ended, or a new connection took the ends.
+    finished: bool,
+    /// When it will be looked at again, [`NEVER`] if that is not planned; once it is finished, when that was.
+    moment: Time,
 }
+
+/// A million of them are read and written all the time, and memory comes in lines.
+const _: () = assert!(size_of::<Watched>() <= 6 * LINE);
 
 /// What would be lost with a flow, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,9 +111,9 @@ impl Watched {
             odd: None,
             heap: 0,
             bare_segment: 0,
-            scheduled: NEVER,
             ended: None,
-            finished: None,
+            finished: false,
+            moment: NEVER,
         }
     }
 
@@ -144,7 +150,7 @@ impl Watched {
     /// Whether nothing more can come of it.
     #[must_use]
     pub fn over(&self) -> bool {
-        self.ended.is_some() || self.finished.is_some()
+        self.ended.is_some() || self.finished
     }
 
     /// The deaths so far.
@@ -191,7 +197,7 @@ impl Watched {
             Interest::Over
         } else if !answered {
             Interest::Unanswered
-        } else if self.scheduled != NEVER {
+        } else if self.moment != NEVER {
             Interest::Suspect
         } else if now.since(last) > IDLE {
             Interest::Idle
@@ -383,10 +389,8 @@ impl Watched {
     #[inline]
     fn note_break(&mut self, by: Side, s: &Segment<'_>) {
         let c = &self.conn;
-        if !(s.flags.rst() || s.flags.fin())
-            || self.odd.as_ref().is_some_and(|o| o.broke.is_some())
-            || c.last() == Time::default()
-        {
+        let closed = |h: &Half| h.known.has(Known::FIN | Known::RESET);
+        if !(s.flags.rst() || s.flags.fin()) || c.half.0.iter().any(closed) || c.last() == Time::default() {
             return;
         }
         let (me, peer) = (&c.half[by], &c.half[by.peer()]);
@@ -398,6 +402,10 @@ impl Watched {
         };
         let silence = now.since(since.max(c.first)).max(0);
         let payload_silence = now.since(c.last_payload()).max(0);
+        // Most flows end in good order, and few of them after a silence that a box would end.
+        if !limits::could_fit(silence.max(payload_silence)) {
+            return;
+        }
         let survived = if refused { c.survived(silence) } else { c.longest_silence };
         let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
         self.odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
@@ -414,34 +422,31 @@ impl Watched {
         if !self.live.suspects() {
             return None;
         }
-        let due = self.live.due(&self.conn).filter(|due| *due < self.scheduled)?;
-        self.scheduled = due;
+        let due = self.live.due(&self.conn).filter(|due| *due < self.moment)?;
+        self.moment = due;
         Some(due)
     }
 
     /// Whether it is to be looked at just then.
     #[must_use]
     pub fn is_scheduled(&self, at: Time) -> bool {
-        self.scheduled == at
+        self.moment == at && !self.finished
     }
 
     /// The time to look has come; gives the next time if there is one.
     pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
-        self.scheduled = NEVER;
-        if self.finished.is_some() {
-            return None;
-        }
+        self.moment = NEVER;
         self.live.by_silence(&self.conn, now, false, out);
-        self.scheduled = self.live.due(&self.conn).filter(|d| *d > now)?;
-        Some(self.scheduled)
+        self.moment = self.live.due(&self.conn).filter(|d| *d > now)?;
+        Some(self.moment)
     }
 
     /// Nothing more will come: the last verdicts.
     pub fn finish(&mut self, now: Time, out: &mut Out<'_>) {
-        if self.finished.is_some() {
+        if self.finished {
             return;
         }
-        self.finished = Some(now);
+        (self.finished, self.moment) = (true, now);
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
@@ -475,7 +480,11 @@ impl Watched {
 
     /// Until when beats were due: the flow's end, or the capture's while it is open.
     fn open_until(&self, capture_end: Time) -> Time {
-        if self.end() == End::Open { self.finished.unwrap_or(capture_end) } else { self.conn.last() }
+        match self.end() {
+            End::Open if self.finished => self.moment,
+            End::Open => capture_end,
+            _ => self.conn.last(),
+        }
     }
 
     /// When each side last heard the other, as far as the capture tells.
@@ -489,7 +498,7 @@ impl Watched {
     #[must_use]
     pub fn summary_at_end(&self, end: Time, lost: &Losses) -> (FlowSummary, Context) {
         let (mut summary, context) = self.summary(end);
-        if self.finished.is_none() {
+        if !self.finished {
             summary.deaths = self.live.deaths_if_ended(&self.conn, end, lost);
         }
         (summary, context)
@@ -506,7 +515,7 @@ impl Watched {
         let traffic = |side: Side| Traffic {
             packets: u64::from(c.half[side].packets),
             payload_bytes: c.half[side].bytes,
-            retransmissions: u64::from(c.half[side].retransmissions),
+            retransmissions: self.live.retransmissions(side),
         };
         let keepalive = |side: Side| self.live.probes(side).map(|p| p.summary());
         let unknown =

@@ -95,14 +95,10 @@ pub struct Half {
     pub unechoed_tsval: u32,
     /// Segments it sent.
     pub packets: u32,
-    /// Those that carried bytes sent before.
-    pub retransmissions: u32,
     /// What is known.
     pub known: Known,
     /// Window scale shift.
     pub scale: u8,
-    /// Time to live of its latest segment.
-    pub ttl: u8,
     /// The last byte before `nxt`.
     pub last_byte: u8,
     /// Payload bytes, each counted once.
@@ -135,8 +131,8 @@ impl Half {
 /// The two ends of a connection, packed: they are kept for every flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Each address's upper and lower half: 16-byte numbers would ask for 16-byte alignment.
-    addresses: [[u64; 2]; 2],
+    /// Each address in four parts: 16-byte numbers would ask for 16-byte alignment.
+    addresses: [[u32; 4]; 2],
     ports: [u16; 2],
 }
 
@@ -146,7 +142,7 @@ impl Ends {
     pub fn new(ends: Both<Endpoint>) -> Self {
         let pack = |side: Side| {
             let a = ends[side].address.0;
-            [(a >> 64) as u64, a as u64]
+            [a as u32, (a >> 32) as u32, (a >> 64) as u32, (a >> 96) as u32]
         };
         let ports = [ends[Side::Client].port, ends[Side::Server].port];
         Ends { addresses: [pack(Side::Client), pack(Side::Server)], ports }
@@ -156,16 +152,20 @@ impl Ends {
     #[inline]
     #[must_use]
     pub fn of(&self, side: Side) -> Endpoint {
-        let [upper, lower] = self.addresses[side as usize].map(u128::from);
-        Endpoint { address: Address(upper << 64 | lower), port: self.ports[side as usize] }
+        Endpoint { address: Address(self.address(side)), port: self.ports[side as usize] }
     }
 
     /// Whether a side is `end`.
     #[inline]
     #[must_use]
     pub fn is(&self, side: Side, end: &Endpoint) -> bool {
-        let ([upper, lower], a) = (self.addresses[side as usize], end.address.0);
-        (upper ^ (a >> 64) as u64) | (lower ^ a as u64) | u64::from(self.ports[side as usize] ^ end.port) == 0
+        (self.address(side) ^ end.address.0) | u128::from(self.ports[side as usize] ^ end.port) == 0
+    }
+
+    #[inline]
+    fn address(&self, side: Side) -> u128 {
+        let [a, b, c, d] = self.addresses[side as usize].map(u128::from);
+        a | b << 32 | c << 64 | d << 96
     }
 
     /// Both.
@@ -353,7 +353,6 @@ impl Connection {
         }
         let me = &mut self.half[from];
         me.packets = me.packets.wrapping_add(1);
-        me.ttl = s.ttl;
         me.last = now;
         if !probe {
             me.last_real = now;

@@ -17,6 +17,8 @@ pub trait Keyed {
 const CHUNK: usize = 1 << 10;
 /// The new number of a flow that is no more.
 pub const GONE: u32 = u32::MAX;
+/// Flows between one that is visited and one whose parts are asked for.
+const AHEAD: usize = 8;
 /// Marks an empty slot.
 const EMPTY: u64 = 0;
 
@@ -112,6 +114,19 @@ impl<F: Keyed> Table<F> {
         }
     }
 
+    /// For who visits all flows in order and is at `number`: asks for one further on, and lets `parts` ask for what belongs
+    /// to one that was asked for before.
+    #[inline]
+    pub fn prefetch_next(&self, number: usize, parts: impl FnOnce(&F)) {
+        let get = |number: usize| self.chunks.get(number / CHUNK).and_then(|chunk| chunk.get(number % CHUNK));
+        if let Some(flow) = get(number + 2 * AHEAD) {
+            prefetch(flow);
+        }
+        if let Some(flow) = get(number + AHEAD) {
+            parts(flow);
+        }
+    }
+
     /// Adds a flow, the newest between its ends from now on; gives its number.
     pub fn insert(&mut self, hash: u32, flow: F) -> usize {
         let number = self.len();
@@ -186,11 +201,6 @@ impl<F: Keyed> Table<F> {
     /// All flows in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = &F> {
         self.chunks.iter().flatten()
-    }
-
-    /// All flows in order of insertion, to change.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut F> {
-        self.chunks.iter_mut().flatten()
     }
 }
 

@@ -101,7 +101,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
         Some(d)
     };
     if let Some(p) = unanswered_probes(c, l, by, at) {
-        return observed(Mechanism::KeepaliveTimeout, &[p.run_frame, p.last_frame]);
+        return observed(Mechanism::KeepaliveTimeout, &[p.run_frame(), p.last_frame]);
     }
     if let Some(d) = heartbeat_overdue(c, l, by, at, None, frame) {
         return Some(d);
@@ -317,11 +317,11 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    let answered = !p.outstanding || p.answered_by_data.is_some();
+    let answered = !p.outstanding || p.answered_by_data().is_some();
     if !unheard || c.hears_unseen(by) || answered || p.data_since || me.last > p.last || p.run < 2 {
         return None;
     }
-    Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame, p.last_frame]))
+    Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame(), p.last_frame]))
 }
 
 /// Whether resends of data (not of a bare FIN or SYN) bring nothing back.

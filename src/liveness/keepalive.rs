@@ -128,33 +128,40 @@ pub struct Probes {
     pub len: u8,
     /// Whether the last one still waits for its answer.
     pub outstanding: bool,
+    /// Whether its sender has sent new bytes or a FIN since the last one.
+    pub data_since: bool,
     /// The first.
     pub first: Time,
     /// The last.
     pub last: Time,
     /// Its frame.
     pub last_frame: u64,
-    /// Frame of the current run's first.
-    pub run_frame: u64,
-    /// When the current run began.
-    pub run_start: Time,
-    /// Whether its sender has sent new bytes or a FIN since the last one.
-    pub data_since: bool,
-    /// Data that may be the answer, if no plain acknowledgment follows: time and frame.
-    pub answered_by_data: Option<(Time, u64)>,
     /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
     /// was an answer.
     idle: Spans,
-    /// Gap before the last probe of the current run, 0 before its first.
-    gap: Nanos,
-    /// Gap before that.
-    gap_before: Nanos,
-    /// Between probes that went unanswered: TCP_KEEPINTVL. Few flows have any.
-    interval: Option<Box<Spans>>,
     /// Probe to answer.
     rtt: Spans,
+    /// Where a plain acknowledgment did not come at once: few flows have that.
+    unanswered: Option<Box<Unanswered>>,
+}
+
+/// What there is to know of probes that drew no plain acknowledgment.
+#[derive(Clone, Debug, Default)]
+struct Unanswered {
+    /// Frame of the first probe of the current run, of two or more.
+    run_frame: u64,
+    /// When that was sent.
+    run_start: Time,
+    /// Gap before the last probe of that run.
+    gap: Nanos,
+    /// Gap before that, 0 if there is none.
+    gap_before: Nanos,
+    /// Between probes that went unanswered: TCP_KEEPINTVL.
+    interval: Spans,
+    /// Data that may be the answer to the last probe, if no plain acknowledgment follows: time and frame.
+    by_data: Option<(Time, u64)>,
     /// The run after which the side gave up, once it did.
-    pub count: Option<u32>,
+    count: Option<u32>,
 }
 
 impl Probes {
@@ -167,36 +174,29 @@ impl Probes {
             run: 0,
             len: 0,
             outstanding: false,
+            data_since: false,
             first: time,
             last: time,
             last_frame: 0,
-            run_frame: 0,
-            run_start: time,
-            data_since: false,
-            answered_by_data: None,
             idle: Spans::default(),
-            gap: 0,
-            gap_before: 0,
-            interval: None,
             rtt: Spans::default(),
-            count: None,
+            unanswered: None,
         }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.unanswered.as_ref().map_or(0, |_| size_of::<Unanswered>())
     }
 
     /// Takes a probe. `heard` is when its sender last heard its peer.
     #[inline]
     pub fn probe(&mut self, p: Candidate, heard: Option<Time>) {
-        let again = self.sent > 0 && heard.is_none_or(|h| h <= self.last);
-        if again {
-            self.run += 1;
-            self.gap_before = self.gap;
-            self.gap = p.time.since(self.last);
-            self.interval.get_or_insert_default().add(self.gap);
+        if self.sent > 0 && heard.is_none_or(|h| h <= self.last) {
+            self.again(p.time);
         } else {
             self.run = 1;
-            self.gap = 0;
-            self.run_frame = p.frame;
-            self.run_start = p.time;
             if let Some(heard) = heard {
                 self.idle.add(p.time.since(heard));
             }
@@ -207,7 +207,21 @@ impl Probes {
         self.last_frame = p.frame;
         self.outstanding = true;
         self.data_since = false;
-        self.answered_by_data = None;
+        self.forget_data();
+    }
+
+    /// Another probe, after one that the peer did not answer.
+    fn again(&mut self, time: Time) {
+        let gap = time.since(self.last);
+        let u = self.unanswered.get_or_insert_default();
+        if self.run == 1 {
+            (u.run_frame, u.run_start, u.gap_before) = (self.last_frame, self.last, 0);
+        } else {
+            u.gap_before = u.gap;
+        }
+        u.gap = gap;
+        u.interval.add(gap);
+        self.run += 1;
     }
 
     /// Takes the answer to the last probe; gives the round trip.
@@ -215,10 +229,51 @@ impl Probes {
     pub fn answer(&mut self, time: Time) -> Nanos {
         let rtt = time.since(self.last).max(0);
         self.outstanding = false;
-        self.answered_by_data = None;
+        self.forget_data();
         self.answered = self.answered.saturating_add(1);
         self.rtt.add(rtt);
         rtt
+    }
+
+    /// The peer sent data while an answer is due: it may be the answer, if no plain acknowledgment follows.
+    pub fn data(&mut self, time: Time, frame: u64) {
+        self.unanswered.get_or_insert_default().by_data.get_or_insert((time, frame));
+    }
+
+    /// Data that may be the answer to the last probe: time and frame.
+    #[inline]
+    #[must_use]
+    pub fn answered_by_data(&self) -> Option<(Time, u64)> {
+        self.unanswered.as_ref().and_then(|u| u.by_data)
+    }
+
+    #[inline]
+    fn forget_data(&mut self) {
+        if let Some(u) = &mut self.unanswered {
+            u.by_data = None;
+        }
+    }
+
+    /// The side gave up after the current run, or had not after all.
+    pub fn gave_up(&mut self, gave_up: bool) {
+        self.unanswered.get_or_insert_default().count = gave_up.then_some(self.run);
+    }
+
+    /// When the first probe of the current run was sent.
+    #[must_use]
+    pub fn run_start(&self) -> Time {
+        self.repeated().map_or(self.last, |u| u.run_start)
+    }
+
+    /// The frame of that.
+    #[must_use]
+    pub fn run_frame(&self) -> u64 {
+        self.repeated().map_or(self.last_frame, |u| u.run_frame)
+    }
+
+    /// What is known of the current run, if it is one of several.
+    fn repeated(&self) -> Option<&Unanswered> {
+        self.unanswered.as_deref().filter(|_| self.run > 1)
     }
 
     /// TCP_KEEPIDLE in seconds, as far as it shows.
@@ -236,22 +291,24 @@ impl Probes {
     /// The least gap between unanswered probes.
     #[must_use]
     pub fn least_interval(&self) -> Option<Nanos> {
-        self.interval.as_ref().and_then(|i| i.min())
+        self.unanswered.as_ref().and_then(|u| u.interval.min())
     }
 
     /// How long after the last probe of a run the next one comes, or the prober gives up: an interval. illumos doubles it
     /// from the retransmission timeout on, which shows by its growth, and at first by less than any stack's fixed interval.
     #[must_use]
     pub fn next(&self) -> Option<Nanos> {
-        let doubling =
-            if self.gap_before > 0 { self.gap >= self.gap_before * 3 / 2 } else { self.gap < SHORTEST_INTERVAL };
-        if doubling && self.gap > 0 { Some(2 * self.gap) } else { self.least_interval() }
+        let doubled = self.repeated().and_then(|u| {
+            let doubling = if u.gap_before > 0 { u.gap >= u.gap_before * 3 / 2 } else { u.gap < SHORTEST_INTERVAL };
+            (doubling && u.gap > 0).then_some(2 * u.gap)
+        });
+        doubled.or_else(|| self.least_interval())
     }
 
     /// When the probe before the last one of the current run was sent; the last one if it is the first.
     #[must_use]
     pub fn before_last(&self) -> Time {
-        self.last.plus(-self.gap)
+        self.last.plus(-self.repeated().map_or(0, |u| u.gap))
     }
 
     /// The figures for the report.
@@ -266,9 +323,9 @@ impl Probes {
             // A period is an idle time unless the interval is longer; then the least span is one that data began.
             idle_s: self.idle_s(),
             interval_s: self.interval_s(),
-            count: self.count,
+            count: self.unanswered.as_ref().and_then(|u| u.count),
             observed_idle: self.idle.spread(),
-            observed_interval: self.interval.as_ref().and_then(|i| i.spread()),
+            observed_interval: self.unanswered.as_ref().and_then(|u| u.interval.spread()),
             stack: None,
             rtt_s: self.rtt.spread().map(|r| r.median),
         }

@@ -113,6 +113,12 @@ pub fn fitting(broke: &Break) -> Vec<&'static Limit> {
     fits
 }
 
+/// Whether a silence is so long that it can fit a limit.
+#[must_use]
+pub fn could_fit(silence: Nanos) -> bool {
+    known().first().is_some_and(|shortest| seconds(silence) >= shortest.limit_s - EARLY)
+}
+
 fn fits(limit: &Limit, broke: &Break) -> bool {
     let (silence, survived) = match limit.resets {
         Resets::Any => (seconds(broke.silence), seconds(broke.survived)),
@@ -177,5 +183,17 @@ mod tests {
         assert_eq!(names(&fitting(&broke(300 * SECOND, 0, Sign::Reset))), ["F5 BIG-IP FastL4"]);
         assert!(fitting(&broke(330 * SECOND, 0, Sign::Reset)).is_empty());
         assert!(fitting(&broke(5 * SECOND, 0, Sign::Fin)).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_fit_fits_nothing() {
+        for tenths in 0..20_000 {
+            let silence = tenths * SECOND / 10;
+            let fits = [Sign::Fin, Sign::Reset, Sign::ResetOnSegment, Sign::Silence]
+                .into_iter()
+                .any(|sign| !fitting(&broke(silence, 0, sign)).is_empty());
+            assert!(could_fit(silence) || !fits, "{silence} ns");
+        }
+        assert!(!could_fit(0));
     }
 }

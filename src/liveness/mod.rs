@@ -102,10 +102,26 @@ struct Rare {
     candidates: Both<Vec<Candidate>>,
     window: Both<WindowProbes>,
     resends: Both<Resends>,
+    /// Segments with bytes sent before.
+    retransmissions: Both<u32>,
     unreachable: Both<Option<Unreachable>>,
     deaths: Vec<Death>,
     /// Whether a death could not be told for packets that the capture lost.
     doubtful: bool,
+}
+
+impl Rare {
+    /// Whether there is nothing in it.
+    fn holds_nothing(&self) -> bool {
+        let Rare { candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
+        candidates.0.iter().all(Vec::is_empty)
+            && window.0.iter().all(WindowProbes::hold_nothing)
+            && resends.0.iter().all(|r| r.count == 0)
+            && retransmissions.0 == [0; 2]
+            && unreachable.0.iter().all(Option::is_none)
+            && deaths.is_empty()
+            && !doubtful
+    }
 }
 
 /// The watch over one flow.
@@ -172,7 +188,7 @@ impl Liveness {
     /// Bytes on the heap, roughly.
     #[must_use]
     pub fn heap(&self) -> usize {
-        let probes = self.probes.0.iter().flatten().count() * (size_of::<Probes>() + size_of::<settings::Spans>());
+        let probes: usize = self.probes.0.iter().flatten().map(|p| size_of::<Probes>() + p.heap()).sum();
         let rare = self.rare.as_ref().map_or(0, |r| {
             let candidates: usize = r.candidates.0.iter().map(Vec::capacity).sum();
             let waiting: usize = r.window.0.iter().map(|w| w.waiting.capacity()).sum();
@@ -207,6 +223,12 @@ impl Liveness {
     #[must_use]
     pub fn window_probes(&self, side: Side) -> u64 {
         self.rare.as_ref().map_or(0, |r| u64::from(r.window[side].sent))
+    }
+
+    /// Segments that `side` sent with bytes sent before.
+    #[must_use]
+    pub fn retransmissions(&self, side: Side) -> u64 {
+        self.rare.as_ref().map_or(0, |r| u64::from(r.retransmissions[side]))
     }
 
     /// Deaths so far.
@@ -260,7 +282,7 @@ impl Liveness {
             && death.basis != Basis::CaptureEnded
             && let Some(probes) = death.detected_by.and_then(|by| self.probes[by].as_mut())
         {
-            probes.count = Some(probes.run);
+            probes.gave_up(true);
         }
         let time = time.or(death.last_heard).unwrap_or(now);
         out.tell(
@@ -317,7 +339,7 @@ impl Liveness {
                 |d: &Death| d.basis == Basis::Inferred && d.detected_by == Some(from) && d.detected_at <= Some(s.time);
             for death in rare.deaths.extract_if(.., |d| early(d)) {
                 if let (Mechanism::KeepaliveTimeout, Some(probes)) = (death.mechanism, &mut self.probes[from]) {
-                    probes.count = None;
+                    probes.gave_up(false);
                 }
             }
         }
@@ -363,7 +385,7 @@ impl Liveness {
     pub fn silent_break(&self, c: &Connection) -> Option<Break> {
         self.deaths().iter().find_map(|d| {
             let by = d.detected_by.filter(|_| d.basis != Basis::Observed)?;
-            let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(|p| p.run_start))?;
+            let asked = self.resends(by).map(|r| r.sent).or_else(|| self.probes(by).map(Probes::run_start))?;
             let silence = asked.since(d.last_heard?).max(0);
             let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
             let survived = c.survived(silence);
@@ -404,7 +426,7 @@ impl Liveness {
     /// Settles what an empty segment at an unknown place was, now that something names the place.
     #[inline]
     fn settle_guess(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, shape: Shape, out: &mut Out<'_>) {
-        if self.rare.is_none() {
+        if !c.half.0.iter().any(|half| half.known.has(Known::GUESS)) {
             return;
         }
         // The peer acknowledges one byte more, or the side itself goes on one byte further.
@@ -417,13 +439,24 @@ impl Liveness {
                 c.settle_guess(side, place);
                 self.confirm_candidates(c, side, out);
             } else if place != half.nxt || (side != from || s.payload_len > 0) {
-                self.rare().candidates[side].clear();
+                self.take_candidates(side);
             }
         }
     }
 
+    /// The segments of `side` that may have been probes, of which it is known by now.
+    fn take_candidates(&mut self, side: Side) -> Vec<Candidate> {
+        let Some(rare) = &mut self.rare else { return Vec::new() };
+        let candidates = std::mem::take(&mut rare.candidates[side]);
+        // Flows that began before the capture have candidates, and mostly nothing else that is rare.
+        if rare.holds_nothing() {
+            self.rare = None;
+        }
+        candidates
+    }
+
     fn confirm_candidates(&mut self, c: &mut Connection, side: Side, out: &mut Out<'_>) {
-        let candidates = std::mem::take(&mut self.rare().candidates[side]);
+        let candidates = self.take_candidates(side);
         if candidates.last().is_some_and(|p| p.time == c.half[side].last_real) {
             // They had passed for acknowledgments: nothing that the peer takes note of is known.
             c.half[side].last_real = Time::default();
@@ -449,7 +482,7 @@ impl Liveness {
     #[inline]
     fn answer_by_data(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(probes) = &mut self.probes[prober]
-            && let Some((time, frame)) = probes.answered_by_data
+            && let Some((time, frame)) = probes.answered_by_data()
             && probes.outstanding
         {
             let rtt = probes.answer(time);
@@ -476,10 +509,9 @@ impl Liveness {
                 }
                 if let Some(probes) = &mut self.probes[from.peer()]
                     && probes.outstanding
-                    && probes.answered_by_data.is_none()
                     && answers(c, from.peer(), probes, s)
                 {
-                    probes.answered_by_data = Some((s.time, s.frame));
+                    probes.data(s.time, s.frame);
                 }
             }
             _ => {}
@@ -571,7 +603,8 @@ impl Liveness {
     }
 
     fn resend(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, out: &mut Out<'_>) {
-        c.half[from].retransmissions += 1;
+        let resent = &mut self.rare().retransmissions[from];
+        *resent = resent.saturating_add(1);
         out.tell(s.time, Some(s.frame), Some(from), EventKind::Retransmission);
         let flight = c.half[from].flight;
         let resends = &mut self.rare().resends[from];

@@ -79,6 +79,12 @@ impl WindowProbes {
         self.run.clone()
     }
 
+    /// Whether there were none, and no run is under way.
+    #[must_use]
+    pub fn hold_nothing(&self) -> bool {
+        self.sent == 0 && !self.in_run
+    }
+
     /// When the last probe but one was sent, or what came before the first.
     #[must_use]
     pub fn before_last(&self) -> Time {
