@@ -1,6 +1,7 @@
 //! The core: packets in, events out. It reads no clock and does no I/O; time arrives with the packets, and
 //! [`Analyzer::advance`] tells a quiet live capture that time has passed.
 
+use std::array;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -10,7 +11,7 @@ use crate::decode::{self, Decoder};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::Connection;
 use crate::flow::prefetch::prefetch;
-use crate::flow::table::{self, GONE, Table};
+use crate::flow::table::{self, GONE, Likely, Table};
 use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
 use crate::liveness::losses::Losses;
@@ -99,6 +100,15 @@ pub struct SoFar<'a> {
     pub memory_limit: Option<usize>,
 }
 
+/// A segment whose flow is looked for.
+struct Sought<'a> {
+    /// The hash of its ends.
+    hash: u32,
+    /// What was found under it when the batch began.
+    likely: Likely,
+    segment: Segment<'a>,
+}
+
 /// All flows and what falls due on them.
 #[derive(Default)]
 struct Flows {
@@ -145,39 +155,43 @@ impl Analyzer {
     /// but the plain ones of its own.
     pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut dyn FnMut(&Frame<'_>), sink: &mut Sink<'_>) {
         for batch in frames.chunks(BATCH) {
-            let mut plain = [const { None }; BATCH];
-            let mut hashes = [0; BATCH];
-            for ((frame, plain), hash) in batch.iter().zip(&mut plain).zip(&mut hashes) {
-                *plain = decode::plain(frame);
-                if let Some(segment) = plain {
-                    *hash = table::hash(&segment.src, &segment.dst);
+            self.count(batch);
+            // One by one, or all bytes of each would be copied from a `None`.
+            let mut plain: [Option<Sought<'_>>; BATCH] = array::from_fn(|_| None);
+            for (frame, plain) in batch.iter().zip(&mut plain) {
+                if let Some(segment) = decode::plain(frame) {
+                    let hash = table::hash(&segment.src, &segment.dst);
+                    self.flows.table.prefetch(hash);
+                    *plain = Some(Sought { hash, likely: Likely::default(), segment });
                 }
             }
-            self.flows.prefetch(&hashes[..batch.len()], &plain);
-            for ((frame, plain), hash) in batch.iter().zip(&plain).zip(hashes) {
-                if plain.is_none() || !self.options.has(hash) {
-                    others(frame);
-                }
-                self.time(frame, sink);
+            self.flows.prefetch(&mut plain[..batch.len()]);
+            for (frame, plain) in batch.iter().zip(&plain) {
                 let Analyzer { decoder, analysis, flows, options, .. } = self;
-                match plain {
-                    Some(segment) => flows.of_share(options, hash, segment, analysis, sink),
-                    None => flows.patient(options, &decoder.patient(frame), analysis, sink),
+                flows.fall_due(frame.time, sink);
+                if let Some(sought) = plain {
+                    if !options.has(sought.hash) {
+                        others(frame);
+                    }
+                    flows.of_share(options, sought, analysis, sink);
+                } else {
+                    others(frame);
+                    flows.patient(options, &decoder.patient(frame), analysis, sink);
                 }
             }
         }
     }
 
-    /// Time moves on to a frame.
-    #[inline]
-    fn time(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
+    /// Counts frames and notes their times.
+    fn count(&mut self, frames: &[Frame<'_>]) {
         let a = &mut self.analysis;
-        a.packets += 1;
-        a.bytes += u64::from(frame.wire_len);
-        a.first_packet.get_or_insert(frame.time);
-        self.clock.shows(frame.time);
-        a.last_packet = a.last_packet.max(Some(frame.time));
-        self.flows.fall_due(frame.time, sink);
+        a.packets += frames.len() as u64;
+        for frame in frames {
+            a.bytes += u64::from(frame.wire_len);
+            a.first_packet.get_or_insert(frame.time);
+            a.last_packet = a.last_packet.max(Some(frame.time));
+            self.clock.shows(frame.time);
+        }
     }
 
     /// The capture lost packets at some moments between these two, of which the later may be ahead of the frames given
@@ -332,39 +346,35 @@ impl Flows {
         self.due = renumbered.filter(|Reverse((_, number))| *number != GONE as usize).collect();
     }
 
-    /// Asks for what these segments of these hashes will need. Each step asks for what the next one reads, for all of them,
-    /// so that nothing is waited for alone.
-    fn prefetch(&self, hashes: &[u32], segments: &[Option<Segment<'_>>; BATCH]) {
-        for hash in hashes {
-            self.table.prefetch(*hash);
+    /// Asks for what these segments will need, after the index's slots. Each step asks for what the next one reads, for all
+    /// of them, so that nothing is waited for alone.
+    fn prefetch(&self, segments: &mut [Option<Sought<'_>>]) {
+        for sought in segments.iter_mut().flatten() {
+            sought.likely = self.table.likely(sought.hash);
+            self.table.likely_flow(sought.likely).inspect(|flow| prefetch(*flow));
         }
-        let mut flows = [None; BATCH];
-        for (flow, hash) in flows.iter_mut().zip(hashes) {
-            *flow = self.table.likely(*hash);
-            flow.inspect(|flow| prefetch(*flow));
-        }
-        for step in 0..PREFETCH_STEPS {
-            for (flow, segment) in flows.iter().zip(segments) {
-                let payload = segment.as_ref().is_some_and(|s| s.payload_len > 0);
-                if let Some(flow) = flow.filter(|_| payload || step == 0) {
-                    flow.prefetch(step, payload);
+        let mut with_payload = [None; BATCH];
+        let mut waiting = with_payload.iter_mut();
+        for sought in segments.iter().flatten() {
+            if let Some(flow) = self.table.likely_flow(sought.likely) {
+                let payload = sought.segment.payload_len > 0;
+                flow.prefetch(0, payload);
+                if payload && let Some(next) = waiting.next() {
+                    *next = Some(flow);
                 }
             }
+        }
+        for step in 1..PREFETCH_STEPS {
+            with_payload.iter().map_while(|flow| *flow).for_each(|flow| flow.prefetch(step, true));
         }
     }
 
     /// Counts a segment and takes it, if its flow belongs to this share and is wanted.
     #[inline]
-    fn of_share(
-        &mut self,
-        options: &Options,
-        hash: u32,
-        s: &Segment<'_>,
-        analysis: &mut Analysis,
-        sink: &mut Sink<'_>,
-    ) {
+    fn of_share(&mut self, options: &Options, sought: &Sought<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+        let s = &sought.segment;
         analysis.tcp_segments += 1;
-        if options.has(hash) && options.wants(&s.src, &s.dst) && !self.segment(hash, s, sink) {
+        if options.has(sought.hash) && options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
             analysis.skipped.duplicates += 1;
         }
     }
@@ -373,7 +383,11 @@ impl Flows {
     fn patient(&mut self, options: &Options, decoded: &Decoded<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
         let skipped = &mut analysis.skipped;
         match decoded {
-            Decoded::Segment(s) => self.of_share(options, table::hash(&s.src, &s.dst), s, analysis, sink),
+            Decoded::Segment(segment) => {
+                let hash = table::hash(&segment.src, &segment.dst);
+                let sought = Sought { hash, likely: Likely::default(), segment: *segment };
+                self.of_share(options, &sought, analysis, sink);
+            }
             Decoded::Icmp(error) => {
                 skipped.not_tcp += 1;
                 if options.wants(&error.src, &error.dst) {
@@ -388,20 +402,32 @@ impl Flows {
     }
 
     /// Takes a segment; false if it is a copy of one taken before.
-    fn segment(&mut self, hash: u32, s: &Segment<'_>, sink: &mut Sink<'_>) -> bool {
+    #[inline]
+    fn segment(&mut self, sought: &Sought<'_>, sink: &mut Sink<'_>) -> bool {
+        let Sought { hash, likely, segment: s } = sought;
         if self.crowded {
             self.let_go(s.time, sink);
         }
-        let Some((known, from)) = self.table.find(hash, &s.src, &s.dst) else {
-            self.open(hash, s, sink);
+        let Some((known, from)) = self.table.find_likely(*likely, *hash, &s.src, &s.dst) else {
+            self.open(*hash, s, sink);
             return true;
         };
         let watched = self.table.get_mut(known);
         if !watched.is_new(from, s) {
             return false;
         }
-        let reopening = if s.flags.syn() || watched.reopening() { watched.reopens(from, s) } else { Reopening::No };
-        match reopening {
+        if s.flags.syn() || watched.reopening() {
+            self.reopen(*hash, known, from, s, sink);
+        } else {
+            self.take(known, from, s, sink);
+        }
+        true
+    }
+
+    /// Takes a segment of a known flow that may belong to a new connection.
+    #[inline(never)]
+    fn reopen(&mut self, hash: u32, known: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
+        match self.table.get_mut(known).reopens(from, s) {
             Reopening::No => self.take(known, from, s, sink),
             Reopening::Waits => {}
             Reopening::Yes(first) => {
@@ -416,10 +442,10 @@ impl Flows {
                 }
             }
         }
-        true
     }
 
     /// Begins a flow with its first segment.
+    #[inline(never)]
     fn open(&mut self, hash: u32, first: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
         self.opened += 1;
         let id = self.opened;
@@ -460,7 +486,15 @@ impl Flows {
     }
 
     /// Looks again at the flows whose time has come.
+    #[inline]
     fn fall_due(&mut self, now: Time, sink: &mut Sink<'_>) {
+        if self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            self.look_again(now, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn look_again(&mut self, now: Time, sink: &mut Sink<'_>) {
         while let Some(&Reverse((due, number))) = self.due.peek() {
             if due > now {
                 break;

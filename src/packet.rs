@@ -70,32 +70,59 @@ pub struct Frame<'a> {
 }
 
 /// An IPv4 or IPv6 address in 16 bytes; IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), which never appears on the wire.
+///
+/// In two halves, because a number of 16 bytes would ask for an alignment of 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Address(pub u128);
+pub struct Address {
+    /// The first eight bytes.
+    pub upper: u64,
+    /// The last eight.
+    pub lower: u64,
+}
 
 impl Address {
     /// The address of four octets.
     #[inline]
     #[must_use]
     pub fn v4(octets: [u8; 4]) -> Self {
-        Address(0xffff_0000_0000 | u128::from(u32::from_be_bytes(octets)))
+        Address { upper: 0, lower: 0xffff_0000_0000 | u64::from(u32::from_be_bytes(octets)) }
     }
 
     /// The address of sixteen octets.
     #[inline]
     #[must_use]
     pub fn v6(octets: [u8; 16]) -> Self {
-        Address(u128::from_be_bytes(octets))
+        Address::from(u128::from_be_bytes(octets))
+    }
+
+    /// Whether it is an IPv4 address.
+    #[inline]
+    #[must_use]
+    pub fn is_v4(self) -> bool {
+        self.upper == 0 && self.lower >> 32 == 0xffff
+    }
+
+    /// As one number.
+    #[must_use]
+    pub fn number(self) -> u128 {
+        u128::from(self.upper) << 64 | u128::from(self.lower)
     }
 
     /// As the standard library's type.
     #[must_use]
     pub fn ip(self) -> IpAddr {
-        if self.0 >> 32 == 0xffff {
-            IpAddr::V4(Ipv4Addr::from(self.0 as u32))
+        if self.is_v4() {
+            IpAddr::V4(Ipv4Addr::from(self.lower as u32))
         } else {
-            IpAddr::V6(Ipv6Addr::from(self.0))
+            IpAddr::V6(Ipv6Addr::from(self.number()))
         }
+    }
+}
+
+impl From<u128> for Address {
+    #[inline]
+    fn from(number: u128) -> Self {
+        Address { upper: (number >> 64) as u64, lower: number as u64 }
     }
 }
 
@@ -166,10 +193,6 @@ pub struct Options {
     pub timestamps: Option<(u32, u32)>,
     /// Window scale shift (RFC 7323 §2), on SYN segments only; at most 14.
     pub window_scale: Option<u8>,
-    /// Maximum segment size (RFC 9293 §3.7.1), on SYN segments only.
-    pub mss: Option<u16>,
-    /// The first SACK block's edges (RFC 2018); below the acknowledgment it is a D-SACK (RFC 2883).
-    pub sack: Option<(u32, u32)>,
 }
 
 /// One TCP segment as decoded.

@@ -125,5 +125,5 @@ pub(super) fn chain(
 /// Whether two times, in whatever order, may be those of records that follow each other.
 #[inline]
 pub(super) fn near(a: Time, b: Time) -> bool {
-    a.since(b).saturating_abs() <= NEAR
+    a.0.abs_diff(b.0) <= NEAR as u64
 }

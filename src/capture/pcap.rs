@@ -41,11 +41,29 @@ pub(super) struct Pcap {
     /// 16, or 24 in the format modified by Alexey Kuznetzov, which adds interface, protocol and packet type.
     record_header: usize,
     link: LinkType,
-    /// What the header says is the longest packet kept; 0 if it says nothing.
-    snaplen: u32,
+    /// The longest packet that is read.
     longest: u32,
+    /// The longest packet of a usual record.
+    believed: u32,
     /// Unusual records looked at closely so far.
     doubts: u32,
+}
+
+/// What a record begins with.
+struct Head {
+    seconds: i64,
+    /// Nanoseconds.
+    fraction: i64,
+    /// Bytes that were captured.
+    captured: u32,
+    wire_len: u32,
+}
+
+impl Head {
+    #[inline(always)]
+    fn time(&self) -> Time {
+        Time(self.seconds * SECOND + self.fraction)
+    }
 }
 
 impl Pcap {
@@ -72,8 +90,8 @@ impl Pcap {
             record_header: if header.is_modified_format() || modified_big { 24 } else { 16 },
             // The upper half holds flags and the length of the frame check sequence.
             link: LinkType(header.network.0 as u16),
-            snaplen: header.snaplen,
             longest: header.snaplen.clamp(USUAL_RECORD, LONGEST_RECORD),
+            believed: if header.snaplen == 0 { USUAL_RECORD } else { header.snaplen.min(USUAL_RECORD) },
             doubts: 0,
         })
     }
@@ -83,28 +101,30 @@ impl Pcap {
         self.link
     }
 
-    /// One of the four numbers that every record begins with.
+    /// What a record begins with.
     #[inline(always)]
-    fn field(&self, head: &[u8; 16], i: usize) -> u32 {
-        let bytes = [head[i], head[i + 1], head[i + 2], head[i + 3]];
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    fn head(&self, bytes: &[u8; 16]) -> Head {
+        let number = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+        let mut numbers = [number(0), number(4), number(8), number(12)];
+        if self.big_endian {
+            numbers = numbers.map(u32::swap_bytes);
+        }
+        let [seconds, fraction, captured, wire_len] = numbers;
+        Head { seconds: i64::from(seconds), fraction: i64::from(fraction) * self.unit, captured, wire_len }
     }
 
-    #[inline(always)]
-    fn time(&self, head: &[u8; 16]) -> Time {
-        Time(i64::from(self.field(head, 0)) * SECOND + i64::from(self.field(head, 4)) * self.unit)
-    }
-
-    /// Length and time of a record that begins as a usual one does; much stricter than what is read when all is well.
+    /// Whether a usual record begins so; much stricter than what is read when all is well.
     #[inline]
-    fn believable(&self, head: &[u8; 16]) -> Option<(usize, Time)> {
-        let (captured, wire_len) = (self.field(head, 8), self.field(head, 12));
-        let most = if self.snaplen == 0 { BELIEVED_RECORD as u32 } else { self.snaplen.min(BELIEVED_RECORD as u32) };
-        let fraction = i64::from(self.field(head, 4)) * self.unit;
-        let believed = (1..=most).contains(&captured)
-            && (captured..=self.longest.max(captured)).contains(&wire_len)
-            && fraction < SECOND;
-        believed.then(|| (self.record_header + captured as usize, self.time(head)))
+    fn believes(&self, head: &Head) -> bool {
+        let Head { fraction, captured, wire_len, .. } = *head;
+        (1..=self.believed).contains(&captured) && (captured..=self.longest).contains(&wire_len) && fraction < SECOND
+    }
+
+    /// Length and time of a record that begins as a usual one does.
+    #[inline]
+    fn believable(&self, data: &[u8]) -> Option<(usize, Time)> {
+        let head = self.head(data.first_chunk()?);
+        self.believes(&head).then(|| (self.record_header + head.captured as usize, head.time()))
     }
 
     /// Whether good records follow each other from inside a doubtful one at `at`, or from inside the one before, which
@@ -114,7 +134,7 @@ impl Pcap {
         self.doubts += 1;
         self.doubts <= MAX_DOUBTS
             && data.get(from..).is_some_and(|data| {
-                let found = chain(data, end - from, false, None, |data| self.believable(data.first_chunk()?));
+                let found = chain(data, end - from, false, None, |data| self.believable(data));
                 found.is_some_and(|n| from + n != at)
             })
     }
@@ -130,21 +150,21 @@ impl Format for Pcap {
         let mut search = 1;
         let next = loop {
             let rest = &data[used..];
-            let Some((head, _)) = rest.split_first_chunk::<16>() else { break Next::Fill(self.record_header) };
-            let captured = self.field(head, 8);
+            let Some(bytes) = rest.first_chunk() else { break Next::Fill(self.record_header) };
+            let head = self.head(bytes);
+            let Head { captured, wire_len, .. } = head;
             if captured > self.longest {
                 break Next::Damaged { what: format!("a record claims {captured} bytes"), search };
             }
             let end = self.record_header + captured as usize;
-            let time = self.time(head);
-            let usual = self.believable(head).is_some() && (used == 0 || near(tally.last, time));
+            let time = head.time();
+            let usual = self.believes(&head) && (used == 0 || near(tally.last, time));
             if !usual && self.contradicted(data, search, used, used + end) {
                 break Next::Damaged { what: "a record's header is contradicted by what follows".to_owned(), search };
             }
             let Some(packet) = rest.get(self.record_header..end) else { break Next::Fill(end) };
-            let wire_len = self.field(head, 12);
             // A file whose end was allocated but never written holds zeros, which would be packets of no length.
-            if captured == 0 && *head == [0; 16] {
+            if captured == 0 && *bytes == [0; 16] {
                 break Next::Damaged { what: "a record's header is all zeros".to_owned(), search };
             }
             tally.frames += 1;
@@ -172,7 +192,7 @@ impl Format for Pcap {
     }
 
     fn resume(&self, data: &[u8], ended: bool, last: Option<Time>) -> Option<usize> {
-        chain(data, places(data, ended), ended, last, |data| self.believable(data.first_chunk()?))
+        chain(data, places(data, ended), ended, last, |data| self.believable(data))
     }
 }
 

@@ -17,13 +17,13 @@ impl Net {
     /// Whether the address lies in it.
     #[must_use]
     pub fn contains(&self, address: Address) -> bool {
-        address.0 & self.mask == self.prefix
+        address.number() & self.mask == self.prefix
     }
 }
 
 impl From<Address> for Net {
     fn from(address: Address) -> Self {
-        Net { prefix: address.0, mask: u128::MAX }
+        Net { prefix: address.number(), mask: u128::MAX }
     }
 }
 
@@ -37,7 +37,7 @@ impl FromStr for Net {
         let length: u32 = length.parse().ok().filter(|&l| l <= width).ok_or(format!("the length is 0 to {width}"))?;
         // IPv4 lies in the last 32 bits; all of IPv6 may be asked for by ::/0, but that is not meant to be IPv4 too.
         let mask = u128::MAX.checked_shl(width - length).unwrap_or(0);
-        Ok(Net { prefix: Address::from(ip).0 & mask, mask })
+        Ok(Net { prefix: Address::from(ip).number() & mask, mask })
     }
 }
 

@@ -120,7 +120,7 @@ impl Fragments {
         // One more header around the datagram, so that tunnels of fragments of tunnels come to an end.
         let header = Header { way: header.way.deeper()?, ..header };
         self.expire(now);
-        let v4 = header.src.0 >> 32 == 0xffff;
+        let v4 = header.src.is_v4();
         let key = Key {
             src: header.src,
             dst: header.dst,

@@ -71,9 +71,13 @@ fn by_link_type(link: LinkType, part: Part<'_>, way: Way) -> Result<Network<'_>,
 /// Mixes in both MAC addresses and the type that follows them.
 #[inline(always)]
 pub(super) fn ethernet_way(way: Way, h: &[u8; 14]) -> Way {
-    let first = u64::from_ne_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]);
-    let second = u64::from_ne_bytes([h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13]]);
-    way.mix(first).mix(second)
+    // Copied before they are numbers: byte by byte, each would be put together from eight loads.
+    let eight = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&h[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    };
+    way.mix(eight(0)).mix(eight(6))
 }
 
 /// Mixes in a VLAN tag with the type that follows it.

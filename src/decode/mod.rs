@@ -132,8 +132,8 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
                 return None;
             }
             let carrier = Carrier {
-                src: Address(u128_at(h, 8)),
-                dst: Address(u128_at(h, 24)),
+                src: address_at(h, 8),
+                dst: address_at(h, 24),
                 ip_id: 0,
                 ttl: h[7],
                 link_digest: way.digest(),
@@ -147,12 +147,12 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
     Some(tcp.segment(frame, &carrier, options))
 }
 
-/// Sixteen bytes of an IPv6 header as a number.
+/// An address in an IPv6 header.
 #[inline(always)]
-fn u128_at(h: &[u8; 40], at: usize) -> u128 {
+fn address_at(h: &[u8; 40], at: usize) -> Address {
     let mut octets = [0; 16];
     octets.copy_from_slice(&h[at..at + 16]);
-    u128::from_be_bytes(octets)
+    Address::v6(octets)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The TCP header and its options (RFC 9293 §3.1, RFC 7323, RFC 2018).
+//! The TCP header and its options (RFC 9293 §3.1, RFC 7323).
 
 use crate::packet::{Address, Endpoint, Flags, Frame, Options, Segment, Skip};
 
@@ -10,6 +10,9 @@ const FIXED_LEN: usize = 20;
 
 /// The largest shift (RFC 7323 §2.3); a larger one is to be used as this one.
 const MAX_WINDOW_SCALE: u8 = 14;
+
+/// How the usual options begin: no operation twice, then timestamps and their length.
+const NOP_NOP_TIMESTAMPS: u32 = u32::from_be_bytes([1, 1, 8, 10]);
 
 /// What a segment takes from the headers that carried it.
 #[derive(Clone, Copy, Debug)]
@@ -61,16 +64,19 @@ impl<'a> Tcp<'a> {
     /// is up (RFC 7323, appendix A): a short look.
     #[inline(always)]
     pub fn usual_options(&self) -> Option<Options> {
-        let timestamps = match self.options {
-            [] => None,
-            [1, 1, 8, 10, values @ ..] if values.len() == 8 => values.first_chunk().map(u32_pair),
+        let timestamps = match self.options.split_first_chunk() {
+            None if self.options.is_empty() => None,
+            // Compared at once.
+            Some((head, values)) if u32::from_be_bytes(*head) == NOP_NOP_TIMESTAMPS && values.len() == 8 => {
+                values.first_chunk().map(u32_pair)
+            }
             _ => return None,
         };
         Some(Options { timestamps, ..Options::default() })
     }
 
     /// The options, whatever they are.
-    #[inline(never)]
+    #[inline(always)]
     pub fn all_options(&self) -> Options {
         parse_options(self.options, Flags(self.fixed[13]).syn())
     }
@@ -100,6 +106,7 @@ impl<'a> Tcp<'a> {
 }
 
 /// Reads option after option; one whose length cannot be ends the walk.
+#[inline(never)]
 fn parse_options(mut bytes: &[u8], syn: bool) -> Options {
     let mut options = Options::default();
     loop {
@@ -111,9 +118,7 @@ fn parse_options(mut bytes: &[u8], syn: bool) -> Options {
                     return options;
                 };
                 match (kind, option) {
-                    (2, &[_, _, a, b]) if syn => options.mss = Some(u16::from_be_bytes([a, b])),
                     (3, &[_, _, shift]) if syn => options.window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
-                    (5, [_, _, blocks @ ..]) => options.sack = options.sack.or(blocks.first_chunk().map(u32_pair)),
                     (8, [_, _, values @ ..]) if len == 10 => options.timestamps = values.first_chunk().map(u32_pair),
                     _ => {}
                 }
@@ -139,9 +144,9 @@ mod tests {
         // As Linux sends them: MSS 1460, SACK permitted, timestamps, NOP, window scale 7.
         let bytes = [2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
         let timestamps = Some((9, 0));
-        let expected = Options { timestamps, window_scale: Some(7), mss: Some(1460), sack: None };
+        let expected = Options { timestamps, window_scale: Some(7) };
         assert_eq!(parse_options(&bytes, true), expected);
-        // RFC 9293 §3.7.1 and RFC 7323 §2.2: outside a SYN these two mean nothing.
+        // RFC 7323 §2.2: outside a SYN the scale means nothing.
         assert_eq!(parse_options(&bytes, false), Options { timestamps, ..Options::default() });
     }
 
@@ -153,16 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sack_block_counts() {
-        let bytes = [1, 1, 5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
-        assert_eq!(parse_options(&bytes, false), Options { sack: Some((1, 2)), ..Options::default() });
-    }
-
-    #[test]
     fn unknown_options_are_stepped_over() {
-        // MD5 (19), authentication (29), multipath (30), then timestamps.
+        // SACK (5), MD5 (19), authentication (29), multipath (30), then timestamps.
         let md5 = [&[19, 18][..], &[0; 16]].concat();
-        let bytes = [&md5[..], &[29, 4, 1, 2], &[30, 3, 0], &[8, 10, 0, 0, 0, 5, 0, 0, 0, 6]].concat();
+        let sack = [5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let bytes = [&sack[..], &md5, &[29, 4, 1, 2], &[30, 3, 0], &[8, 10, 0, 0, 0, 5, 0, 0, 0, 6]].concat();
         assert_eq!(parse_options(&bytes, false).timestamps, Some((5, 6)));
     }
 

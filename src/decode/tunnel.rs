@@ -20,7 +20,7 @@ const ETHERNET: IpNumber = IpNumber(143);
 pub(super) fn open<'a>(datagram: &Datagram<'a>) -> Result<Network<'a>, Skip> {
     let Header { src, dst, protocol, way, .. } = datagram.header;
     let part = datagram.payload;
-    let way = way.deeper()?.mix((src.0 ^ src.0 >> 64) as u64).mix((dst.0 ^ dst.0 >> 64) as u64);
+    let way = way.deeper()?.mix(src.upper ^ src.lower).mix(dst.upper ^ dst.lower);
     match protocol {
         IpNumber::IPV4 => Ok(Network { protocol: EtherType::IPV4, part, way }),
         IpNumber::IPV6 => Ok(Network { protocol: EtherType::IPV6, part, way }),

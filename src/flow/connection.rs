@@ -131,7 +131,7 @@ impl Half {
 /// The two ends of a connection, packed: they are kept for every flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Each address in four parts: 16-byte numbers would ask for 16-byte alignment.
+    /// Each address in four parts: numbers of eight bytes would ask for an alignment of eight.
     addresses: [[u32; 4]; 2],
     ports: [u16; 2],
 }
@@ -141,8 +141,8 @@ impl Ends {
     #[must_use]
     pub fn new(ends: Both<Endpoint>) -> Self {
         let pack = |side: Side| {
-            let a = ends[side].address.0;
-            [a as u32, (a >> 32) as u32, (a >> 64) as u32, (a >> 96) as u32]
+            let Address { upper, lower } = ends[side].address;
+            [lower as u32, (lower >> 32) as u32, upper as u32, (upper >> 32) as u32]
         };
         let ports = [ends[Side::Client].port, ends[Side::Server].port];
         Ends { addresses: [pack(Side::Client), pack(Side::Server)], ports }
@@ -152,20 +152,22 @@ impl Ends {
     #[inline]
     #[must_use]
     pub fn of(&self, side: Side) -> Endpoint {
-        Endpoint { address: Address(self.address(side)), port: self.ports[side as usize] }
+        Endpoint { address: self.address(side), port: self.ports[side as usize] }
     }
 
     /// Whether a side is `end`.
     #[inline]
     #[must_use]
     pub fn is(&self, side: Side, end: &Endpoint) -> bool {
-        (self.address(side) ^ end.address.0) | u128::from(self.ports[side as usize] ^ end.port) == 0
+        let (own, other) = (self.address(side), end.address);
+        let ports = self.ports[side as usize] ^ end.port;
+        (own.upper ^ other.upper) | (own.lower ^ other.lower) | u64::from(ports) == 0
     }
 
     #[inline]
-    fn address(&self, side: Side) -> u128 {
-        let [a, b, c, d] = self.addresses[side as usize].map(u128::from);
-        a | b << 32 | c << 64 | d << 96
+    fn address(&self, side: Side) -> Address {
+        let [a, b, c, d] = self.addresses[side as usize].map(u64::from);
+        Address { upper: d << 32 | c, lower: b << 32 | a }
     }
 
     /// Both.

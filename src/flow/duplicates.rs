@@ -46,16 +46,16 @@ impl Recent {
         // Most often the last one was long ago, and those before it longer.
         let newest = self.seen[usize::from(self.at.wrapping_sub(1)) % REMEMBERED].1;
         let lately = i64::from(now.wrapping_sub(newest) as i32) << 16 <= COPY_WINDOW;
-        for &(seen, when) in self.seen.iter().filter(|_| lately) {
-            if (seen ^ mark) & !0xff == 0
+        let copy_of = |&(seen, when): &(u32, u32)| {
+            (seen ^ mark) & !0xff == 0
                 && (identity || (seen ^ mark) & 0xff != 0)
                 && i64::from(now.wrapping_sub(when)) << 16 <= COPY_WINDOW
                 && (seen, when) != (0, 0)
-            {
-                return true;
-            }
+        };
+        if lately && self.seen.iter().any(copy_of) {
+            return true;
         }
-        self.seen[usize::from(self.at)] = (mark, now);
+        self.seen[usize::from(self.at) % REMEMBERED] = (mark, now);
         self.at = (self.at + 1) % REMEMBERED as u8;
         false
     }

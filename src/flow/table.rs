@@ -1,7 +1,7 @@
 //! Finding the flow of a segment: an open-addressing index over flows, which move only when some are dropped.
 
 use super::prefetch::prefetch;
-use crate::packet::Endpoint;
+use crate::packet::{Address, Endpoint};
 use crate::summary::Side;
 
 /// What is stored for a flow; only its ends are asked for.
@@ -29,11 +29,27 @@ pub struct Table<F> {
     /// Hash in the upper 32 bits, flow number + 1 in the lower; `EMPTY` where free. Linear probing, at most 3/4 full.
     slots: Vec<u64>,
     used: usize,
+    /// How often flows were added or dropped, modulo 2^32.
+    changes: u32,
+}
+
+/// What was found under a hash: the flow sought, all but surely, and in any case only until flows are added or dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Likely {
+    /// [`GONE`] if nothing was found.
+    number: u32,
+    changes: u32,
+}
+
+impl Default for Likely {
+    fn default() -> Self {
+        Likely { number: GONE, changes: 0 }
+    }
 }
 
 impl<F> Default for Table<F> {
     fn default() -> Self {
-        Table { chunks: Vec::new(), slots: vec![EMPTY; 1 << 10], used: 0 }
+        Table { chunks: Vec::new(), slots: vec![EMPTY; 1 << 10], used: 0, changes: 0 }
     }
 }
 
@@ -43,8 +59,8 @@ impl<F> Default for Table<F> {
 pub fn hash(a: &Endpoint, b: &Endpoint) -> u32 {
     const K: u64 = 0x9E37_79B9_7F4A_7C15;
     let one = |e: &Endpoint| {
-        let ip = e.address.0;
-        ((ip >> 64) as u64 ^ (ip as u64).rotate_left(32) ^ u64::from(e.port)).wrapping_mul(K)
+        let Address { upper, lower } = e.address;
+        (upper ^ lower.rotate_left(32) ^ u64::from(e.port)).wrapping_mul(K)
     };
     let (x, y) = (one(a), one(b));
     let mixed = (x ^ (x >> 29)).wrapping_add(y ^ (y >> 29)).wrapping_mul(K);
@@ -65,14 +81,22 @@ impl<F: Keyed> Table<F> {
     }
 
     /// The newest flow between these ends, and which side of it sent from `src` to `dst`.
-    #[inline]
     #[must_use]
     pub fn find(&self, hash: u32, src: &Endpoint, dst: &Endpoint) -> Option<(usize, Side)> {
         self.slot(hash, src, dst).ok().map(|(at, from)| ((self.slots[at] as u32 - 1) as usize, from))
     }
 
-    /// The slot of these ends, or the free one where they belong.
+    /// The same, where this was found under the hash before.
     #[inline]
+    #[must_use]
+    pub fn find_likely(&self, likely: Likely, hash: u32, src: &Endpoint, dst: &Endpoint) -> Option<(usize, Side)> {
+        let sure = |flow: &F| flow.sender(src, dst).map(|from| (likely.number as usize, from));
+        let flow = (likely.changes == self.changes).then(|| self.likely_flow(likely)).flatten();
+        flow.and_then(sure).or_else(|| self.find(hash, src, dst))
+    }
+
+    /// The slot of these ends, or the free one where they belong.
+    #[inline(never)]
     fn slot(&self, hash: u32, src: &Endpoint, dst: &Endpoint) -> Result<(usize, Side), usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
@@ -96,19 +120,17 @@ impl<F: Keyed> Table<F> {
         prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
     }
 
-    /// The flow found under this hash, which is all but surely the one sought.
+    /// The first flow under this hash.
     #[inline]
     #[must_use]
-    pub fn likely(&self, hash: u32) -> Option<&F> {
+    pub fn likely(&self, hash: u32) -> Likely {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let slot = self.slots[at];
-            if slot == EMPTY {
-                return None;
-            }
-            if (slot >> 32) as u32 == hash {
-                return Some(self.get((slot as u32 - 1) as usize));
+            if slot == EMPTY || (slot >> 32) as u32 == hash {
+                // One less than nothing is GONE.
+                return Likely { number: (slot as u32).wrapping_sub(1), changes: self.changes };
             }
             at = (at + 1) & mask;
         }
@@ -127,8 +149,16 @@ impl<F: Keyed> Table<F> {
         }
     }
 
+    /// The flow that was found, as long as none are added or dropped.
+    #[inline]
+    #[must_use]
+    pub fn likely_flow(&self, Likely { number, .. }: Likely) -> Option<&F> {
+        (number != GONE).then(|| self.get(number as usize))
+    }
+
     /// Adds a flow, the newest between its ends from now on; gives its number.
     pub fn insert(&mut self, hash: u32, flow: F) -> usize {
+        self.changes = self.changes.wrapping_add(1);
         let number = self.len();
         let (a, b) = flow.ends();
         if (self.used + 1) * 4 > self.slots.len() * 3 {
@@ -184,6 +214,7 @@ impl<F: Keyed> Table<F> {
     /// old one, [`GONE`] for those dropped.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut F) -> bool) -> Vec<u32> {
         let mut moved = Vec::with_capacity(self.len());
+        self.changes = self.changes.wrapping_add(1);
         self.slots.fill(EMPTY);
         self.used = 0;
         // Chunk by chunk: an old one is freed before the next new one is needed.
@@ -207,7 +238,6 @@ impl<F: Keyed> Table<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Address;
 
     struct Pair(Endpoint, Endpoint, u32);
     impl Keyed for Pair {
