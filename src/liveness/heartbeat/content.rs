@@ -17,8 +17,8 @@ const SAMPLES: usize = 6;
 /// fraction of a floating-point number covers no more than 128 while its exponent stays.
 const FILLED: u8 = 144;
 
-/// Words by which a message says itself that it is a heartbeat: these anywhere in it...
-const WORDS: [&str; 5] = ["heartbeat", "keepalive", "keep-alive", "keep_alive", "alive"];
+/// Words by which a message says itself that it is a heartbeat: these anywhere in it (`keep-alive` holds one)...
+const WORDS: [&str; 2] = ["heartbeat", "alive"];
 /// ...and these as words of their own, for they are parts of many others.
 const WHOLE_WORDS: [&str; 7] = ["ping", "pong", "hb", "beat", "noop", "hello", "echo"];
 
@@ -32,15 +32,21 @@ pub fn digest(seed: u32, bytes: &[u8]) -> u32 {
     };
     let (words, rest) = bytes.as_chunks::<8>();
     let h = words.iter().fold(u64::from(seed), |h, w| mix(h, u64::from_le_bytes(*w)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(h, u64::from_le_bytes(last)), bytes.len() as u64) as u32
+    let last = match bytes.last_chunk::<8>() {
+        // The bytes of the last word that were not in the one before.
+        Some(last) => u64::from_le_bytes(*last).checked_shr(64 - 8 * rest.len() as u32).unwrap_or(0),
+        None => rest.iter().rev().fold(0, |word, &b| word << 8 | u64::from(b)),
+    };
+    mix(mix(h, last), bytes.len() as u64) as u32
 }
 
 /// Whether all of these bytes are ASCII text.
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&b| (b' '..=b'~').contains(&b) || b.is_ascii_whitespace())
+    let is = |&b: &u8| (b' '..=b'~').contains(&b) || b.is_ascii_whitespace();
+    // Without a way out but every sixteen bytes, these are looked at together.
+    let (pieces, rest) = bytes.as_chunks::<16>();
+    pieces.iter().all(|piece| piece.iter().fold(true, |all, b| all & is(b))) && rest.iter().all(is)
 }
 
 /// The tokens of a text: runs of letters and digits, with what joins them (`2026-11-22T18:20:11.5`, `keep-alive`).
@@ -92,23 +98,13 @@ pub fn shape(text: &[u8]) -> u32 {
 /// Whether a text says that it is a heartbeat.
 #[must_use]
 pub fn says_heartbeat(text: &[u8]) -> bool {
-    let at_word = |at: usize| WORDS.iter().any(|w| starts_with(&text[at..], w));
-    let mut word = 0;
-    for (at, b) in text.iter().enumerate() {
-        if !b.is_ascii_alphabetic() {
-            if is_whole_word(&text[word..at]) {
-                return true;
-            }
-            word = at + 1;
-        } else if matches!(b | 0x20, b'h' | b'k' | b'a') && at_word(at) {
-            return true;
-        }
-    }
-    is_whole_word(&text[word..])
-}
-
-fn is_whole_word(word: &[u8]) -> bool {
-    (2..=5).contains(&word.len()) && WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
+    text.split(|b| !b.is_ascii_alphabetic()).any(|word| match word.len() {
+        0..2 => false,
+        2..=5 if WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word)) => true,
+        _ => (0..word.len()).any(|at| {
+            matches!(word[at] | 0x20, b'h' | b'a') && WORDS.iter().any(|w| starts_with(&word[at..], w))
+        }),
+    })
 }
 
 fn starts_with(text: &[u8], word: &str) -> bool {
@@ -452,7 +448,7 @@ mod tests {
 
     #[test]
     fn words_that_say_heartbeat_stand_alone_or_are_long() {
-        for text in ["{\"op\":\"ping\"}", "HeartBeat_1", "HB", "is_alive?"] {
+        for text in ["{\"op\":\"ping\"}", "HeartBeat_1", "HB", "is_alive?", "Keep-Alive", "keepalives"] {
             assert!(says_heartbeat(text.as_bytes()), "{text}");
         }
         for text in ["shipping 3", "{\"op\":\"get\"}", "bbhb"] {

@@ -92,10 +92,13 @@ pub struct Pulse {
 /// How many periods make `gap`, if a whole number does; the error of each lost beat adds to the others' as its root.
 #[must_use]
 pub fn fold(gap: f32, period: f32, tolerance: f32) -> Option<u32> {
-    // The cast saturates, and makes 0 of what is no number.
-    let k = (gap / period + 0.5) as u32 as f32;
-    let fits = k >= 1.0 && k <= MOST_FOLDED as f32 && (gap - k * period).abs() <= tolerance * period * k.sqrt();
-    fits.then_some(k as u32)
+    let periods = gap / period + 0.5;
+    if !(1.0..(MOST_FOLDED + 1) as f32).contains(&periods) {
+        return None;
+    }
+    let k = periods as u32;
+    let whole = k as f32;
+    ((gap - whole * period).abs() <= tolerance * period * whole.sqrt()).then_some(k)
 }
 
 /// The chance of at least `hits` of `n` draws, each hit with probability `p`.
@@ -117,6 +120,15 @@ static CHANCES: LazyLock<Chances> = LazyLock::new(|| {
         let p = f64::from(2.0 * tolerance / (1.0 + tolerance));
         let chance = |n: usize, hits: usize| if (1..=n).contains(&hits) { at_least(hits - 1, n - 1, p) } else { 1.0 };
         std::array::from_fn(|n| std::array::from_fn(|hits| chance(n, hits)))
+    })
+});
+
+/// The least of [`CHANCES`] for at most so many gaps.
+static LEAST: LazyLock<[f64; KEPT + 1]> = LazyLock::new(|| {
+    let mut least = 1.0_f64;
+    std::array::from_fn(|n| {
+        least = CHANCES.iter().flat_map(|of_tolerance| of_tolerance[n]).fold(least, f64::min);
+        least
     })
 });
 
@@ -191,7 +203,7 @@ impl Gaps {
                 best = Some(pulse);
             }
             // No other can do better.
-            if best.is_some_and(|best| best.chance == 0.0) {
+            if best.is_some_and(|best| best.chance <= LEAST[self.kept.len()]) {
                 break;
             }
         }
@@ -262,21 +274,29 @@ impl Gaps {
         let beat_tolerance =
             if pulse.clock == Clock::Beat { (1.5 * pulse.tolerance).clamp(0.05, 0.3) } else { TOLERANCES[2] };
         let may_fold = beat_tolerance < 0.2;
+        let fits = |gap| fold(gap, period, beat_tolerance).is_some_and(|k| k == 1 || may_fold);
+        let mut counts = [(0u32, 0u32, 0u32); Clock::IDLE.len()];
+        for gap in &self.kept {
+            let telling = gap.beat - TELLING * period;
+            // The other clocks show no less.
+            if gap.by(Clock::Any) >= telling {
+                continue;
+            }
+            let beat_fits = fits(gap.beat);
+            for (clock, counts) in Clock::IDLE.into_iter().zip(&mut counts) {
+                let idle = gap.by(clock);
+                if idle >= telling {
+                    continue;
+                }
+                counts.0 += 1;
+                counts.1 += u32::from((idle - period).abs() <= TELLING * period || fits(idle));
+                counts.2 += u32::from(beat_fits);
+            }
+        }
         let mut told = false;
         let mut refuted = true;
         let mut own_refuted = false;
-        for clock in Clock::IDLE {
-            let (mut tests, mut idle_fits, mut beat_fits) = (0u32, 0u32, 0u32);
-            for gap in &self.kept {
-                let idle = gap.by(clock);
-                if idle >= gap.beat - TELLING * period {
-                    continue;
-                }
-                tests += 1;
-                let fits = |gap, tolerance| fold(gap, period, tolerance).is_some_and(|k| k == 1 || may_fold);
-                idle_fits += u32::from((idle - period).abs() <= TELLING * period || fits(idle, beat_tolerance));
-                beat_fits += u32::from(fits(gap.beat, beat_tolerance));
-            }
+        for (clock, (tests, idle_fits, beat_fits)) in Clock::IDLE.into_iter().zip(counts) {
             if tests == 0 {
                 continue;
             }
@@ -315,14 +335,15 @@ impl Gaps {
 
 /// The start and size of the largest group of sorted `gaps` whose greatest is at most `ratio` times its least.
 fn densest(gaps: &[f32], ratio: f32) -> (usize, usize) {
+    // A window that grows where the next gap fits and moves where it does not, so it never shrinks: only a larger group
+    // than all before it lets it grow.
     let (mut start, mut size) = (0, 0);
     let mut low = 0;
-    for high in 0..gaps.len() {
-        while gaps[high] > gaps[low] * ratio {
+    for &high in gaps {
+        if high <= gaps[low] * ratio {
+            (start, size) = (low, size + 1);
+        } else {
             low += 1;
-        }
-        if high - low + 1 > size {
-            (start, size) = (low, high - low + 1);
         }
     }
     (start, size)

@@ -27,7 +27,11 @@ pub fn recognise(opening: &Opening) -> Recognition {
     let mut undecided = false;
     for side in Side::BOTH {
         let bytes = opening.bytes[side];
-        let possible = bytes.first().is_none_or(|first| STARTS.iter().any(|start| start[0] == *first));
+        if bytes.is_empty() {
+            undecided = true;
+            continue;
+        }
+        let possible = bytes.first().is_some_and(|first| STARTS.iter().any(|start| start[0] == *first));
         if possible && is_start(bytes) {
             return Recognition::Yes(Box::new(Http::default()));
         }

@@ -97,20 +97,48 @@ impl Reader {
         let head = &self.head[..self.len.min(HEAD)];
         let id = u16::from_be_bytes(bytes(head, 0)?);
         let properties = u16::from_be_bytes(bytes(head, 2)?);
-        // Id, properties, phone (6, or a version and 10), serial number, packet numbers.
-        let header = if properties & EDITION_2019 != 0 { 17 } else { 12 } + if properties & PARTS != 0 { 4 } else { 0 };
-        let body = usize::from(properties & BODY);
-        if self.escaped || self.xor != 0 || self.len != header + body + 1 {
+        if self.escaped || self.xor != 0 || self.len != frame_len(properties) {
             return None;
         }
+        let (header, body) = (header_len(properties), body_len(properties));
         let body = head.get(header..head.len().min(header + body)).unwrap_or_default();
         Some(Message { id, body, sample: &self.sample[..self.wire.min(HEAD)], wire: self.wire })
     }
 }
 
+/// Id, properties, phone (6, or a version and 10), serial number, packet numbers.
+fn header_len(properties: u16) -> usize {
+    let edition = if properties & EDITION_2019 != 0 { 17 } else { 12 };
+    edition + if properties & PARTS != 0 { 4 } else { 0 }
+}
+
+fn body_len(properties: u16) -> usize {
+    usize::from(properties & BODY)
+}
+
+/// Header, body and checksum, without escapes.
+fn frame_len(properties: u16) -> usize {
+    header_len(properties) + body_len(properties) + 1
+}
+
 #[derive(Default)]
 struct Jt808 {
     readers: Both<Reader>,
+}
+
+/// Whether these bytes between two flags are a frame whose length and checksum are right.
+fn is_frame(inner: &[u8]) -> bool {
+    // Most bytes that are none show it by the length that stands at a header's place: escapes double it at most.
+    let Some(start) = inner.first_chunk::<4>() else { return false };
+    let len = frame_len(u16::from_be_bytes([start[2], start[3]]));
+    if !start.contains(&ESCAPE) && !(len..=2 * len).contains(&inner.len()) {
+        return false;
+    }
+    let mut reader = Reader::default();
+    reader.start();
+    let mut fits = false;
+    inner.iter().chain(&[FLAG]).for_each(|&b| reader.byte(b, |_| fits = true));
+    fits
 }
 
 /// Recognises JT/T 808 by one frame whose length and checksum are right.
@@ -121,12 +149,12 @@ pub fn recognise(opening: &Opening) -> Recognition {
         if opening.from_start && stream.first().is_some_and(|&b| b != FLAG) {
             return Recognition::No;
         }
-        // A reader heeds nothing before a flag, and says nothing of a frame before a second one.
-        if let Some(first) = stream.iter().position(|&b| b == FLAG)
-            && stream[first + 1..].contains(&FLAG)
-        {
-            let mut reader = Reader::default();
-            stream[first..].iter().for_each(|&b| reader.byte(b, |_| fits = true));
+        // What stands between two flags.
+        if stream.contains(&FLAG) {
+            let mut frames = stream.split(|&b| b == FLAG).skip(1).peekable();
+            while let (Some(frame), Some(_)) = (frames.next(), frames.peek()) {
+                fits |= is_frame(frame);
+            }
         }
     }
     let possible = |stream: &&[u8]| stream.is_empty() || (stream.contains(&FLAG) && stream.len() < OPENING_LIMIT);

@@ -34,18 +34,17 @@ const RESPONSES: [&str; 18] = [
     "ERROR",
 ];
 
+/// The longest of both.
+const LONGEST_WORD: usize = "NOT_STORED".len();
+
 /// Recognises the text protocol by a command or response on its port, or by both elsewhere; the binary one by its header.
 pub fn recognise(opening: &Opening) -> Recognition {
     if opening.bytes.0.iter().any(|stream| matches!(stream.first(), Some(0x80 | 0x81))) {
         return frames::recognise::<Binary, 32>(opening);
     }
-    let first_word = |stream: &[u8], words: &[&str]| {
-        stream.first().filter(|b| b.is_ascii_alphabetic())?;
-        let word = stream.split(|b| b.is_ascii_whitespace()).next()?;
-        stream.contains(&b'\n').then(|| words.iter().any(|known| known.as_bytes() == word))
-    };
-    let asks = Side::BOTH.map(|side| first_word(opening.bytes[side], &COMMANDS));
-    let answers = Side::BOTH.map(|side| first_word(opening.bytes[side], &RESPONSES));
+    let words = Side::BOTH.map(|side| first_word(opening.bytes[side]));
+    let known = |known: &[&str]| words.map(|word| word.map(|word| known.iter().any(|known| known.as_bytes() == word)));
+    let (asks, answers) = (known(&COMMANDS), known(&RESPONSES));
     let both = (0..2).any(|i| asks[i] == Some(true) && answers[1 - i] == Some(true));
     let one = asks.into_iter().chain(answers).any(|fits| fits == Some(true));
     let refused = (0..2).any(|i| asks[i] == Some(false) && answers[i] == Some(false));
@@ -57,6 +56,15 @@ pub fn recognise(opening: &Opening) -> Recognition {
     } else {
         Recognition::Undecided
     }
+}
+
+/// The first word of a stream that begins with a letter and has a line's end; nothing of one too long to be known.
+fn first_word(stream: &[u8]) -> Option<&[u8]> {
+    stream.first().filter(|b| b.is_ascii_alphabetic())?;
+    stream.contains(&b'\n').then(|| {
+        let end = stream.iter().take(LONGEST_WORD + 1).position(u8::is_ascii_whitespace);
+        &stream[..end.unwrap_or(0)]
+    })
 }
 
 /// Follows the text protocol.

@@ -72,9 +72,10 @@ pub struct Opening<'a> {
 
 impl Opening<'_> {
     /// Whether either end uses one of these ports.
+    #[inline]
     #[must_use]
     pub fn port_in(&self, ports: &[u16]) -> bool {
-        self.ports.0.iter().any(|p| ports.contains(p))
+        ports.iter().any(|port| self.ports.0.iter().any(|p| p == port))
     }
 }
 

@@ -54,7 +54,8 @@ struct Sip {
 
 /// Whether a message can start so: a request with a method of SIP, or a status line.
 fn starts_message(bytes: &[u8]) -> bool {
-    METHODS.iter().chain([&&b"SIP/2.0 "[..]]).any(|word| bytes.starts_with(word))
+    bytes.first().is_some_and(u8::is_ascii_uppercase)
+        && METHODS.iter().chain([&&b"SIP/2.0 "[..]]).any(|word| bytes.starts_with(word))
 }
 
 /// Recognises SIP by a message's first line, or by pings on its port.

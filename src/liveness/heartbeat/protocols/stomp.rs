@@ -46,7 +46,8 @@ pub fn recognise(opening: &Opening) -> Recognition {
         let text = bytes.trim_ascii_start();
         let known_port = opening.port_in(PORTS) && !opening.from_start;
         let commands = if known_port { COMMANDS } else { &COMMANDS[..3] };
-        for command in commands {
+        let capital = text.first().is_some_and(u8::is_ascii_uppercase);
+        for command in commands.iter().filter(|_| capital) {
             let line = text.strip_prefix(*command);
             let line = line.map(|rest| rest.strip_prefix(b"\r").unwrap_or(rest));
             if line.is_some_and(|rest| rest.first() == Some(&b'\n')) && (known_port || opening.from_start) {
