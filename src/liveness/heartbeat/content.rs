@@ -101,9 +101,8 @@ pub fn says_heartbeat(text: &[u8]) -> bool {
     text.split(|b| !b.is_ascii_alphabetic()).any(|word| match word.len() {
         0..2 => false,
         2..=5 if WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word)) => true,
-        _ => (0..word.len()).any(|at| {
-            matches!(word[at] | 0x20, b'h' | b'a') && WORDS.iter().any(|w| starts_with(&word[at..], w))
-        }),
+        _ => (0..word.len())
+            .any(|at| matches!(word[at] | 0x20, b'h' | b'a') && WORDS.iter().any(|w| starts_with(&word[at..], w))),
     })
 }
 
