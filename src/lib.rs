@@ -37,3 +37,10 @@ pub mod tui;
 pub mod tui;
 pub mod watch;
 pub mod whole;
+
+/// What the build can do: a feature's name, whether it is in, what it gives.
+const FEATURES: &[(&str, bool, &str)] = &[
+    ("libpcap", cfg!(feature = "libpcap"), "tcpdump's filter expressions (--capture-filter) and -i any"),
+    ("parquet", cfg!(feature = "parquet"), "tables for DuckDB and Spark (--parquet)"),
+    ("tui", cfg!(feature = "tui"), "the live view (--tui)"),
+];

@@ -240,6 +240,17 @@ fn dashboard_and_alerts_ask_for_metrics_that_exist_and_the_dashboard_for_all() {
     }
 }
 
+#[test]
+fn the_build_tells_its_features() {
+    let page = Metrics::default().page();
+    let build = page.lines().find(|line| line.starts_with("hbsniff_build_info{")).expect("what is running");
+    for (feature, is_in) in
+        [("tui", cfg!(feature = "tui")), ("libpcap", cfg!(feature = "libpcap")), ("parquet", cfg!(feature = "parquet"))]
+    {
+        assert_eq!(build.contains(feature), is_in, "{build}");
+    }
+}
+
 /// What Grafana needs of a dashboard: panels of different ids that do not lie on each other, and a data source.
 #[test]
 fn the_dashboard_is_laid_out() {

@@ -18,23 +18,16 @@ use clap_complete::Shell;
 use config::Config;
 pub use config::ConfigError;
 
+use crate::FEATURES;
 use crate::confine::Identity;
+use crate::liveness::findings::FailOn;
+use crate::liveness::limits::Limit;
 use crate::names::Sources;
 use crate::packet::{Address, Endpoint};
 use crate::phrase::{harmless, printable_lines};
 use crate::timeline::Timelines;
 pub use meter::Meter;
 pub use values::Net;
-
-use crate::liveness::findings::FailOn;
-use crate::liveness::limits::Limit;
-
-/// What the build can do: a feature's name, whether it is in, what it gives.
-const FEATURES: &[(&str, bool, &str)] = &[
-    ("libpcap", cfg!(feature = "libpcap"), "tcpdump's filter expressions (--capture-filter) and -i any"),
-    ("parquet", cfg!(feature = "parquet"), "tables for DuckDB and Spark (--parquet)"),
-    ("tui", cfg!(feature = "tui"), "the live view (--tui)"),
-];
 
 /// The version with the features that are in (`+`) and those that are not (`-`).
 fn version() -> &'static str {

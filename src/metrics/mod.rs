@@ -9,8 +9,8 @@ mod survey;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use crate::FEATURES;
 use crate::analysis::Skipped;
 use crate::analyzer::{Analyzer, SoFar};
 use crate::capture;
@@ -79,6 +80,12 @@ impl Endpoint {
     }
 }
 
+/// The features that are in, divided by commas.
+static FEATURES_IN: LazyLock<String> = LazyLock::new(|| {
+    let names: Vec<_> = FEATURES.iter().filter(|(_, is_in, _)| *is_in).map(|(name, ..)| *name).collect();
+    names.join(",")
+});
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
@@ -87,15 +94,9 @@ impl Default for Metrics {
         start.set(seconds(capture::now().0));
         let resident = add_in(Unit::Bytes, process, "resident_memory", "Memory of the process that is in RAM");
         let ours = registry.sub_registry_with_prefix("hbsniff");
-        let features = match (cfg!(feature = "libpcap"), cfg!(feature = "parquet")) {
-            (true, true) => "libpcap,parquet",
-            (true, false) => "libpcap",
-            (false, true) => "parquet",
-            (false, false) => "",
-        };
         // A gauge, as is the custom, rather than OpenMetrics' info, which the older text format does not know.
         let build: Gauges<2> = add(ours, "build_info", "What is running");
-        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("features", features)]).set(1);
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("features", &FEATURES_IN)]).set(1);
         let (found, progress, flows) = (Found::new(ours), Progress::new(ours, resident), Flows::new(ours));
         Metrics { registry: Arc::new(registry), found, progress, flows, survey: Survey::default(), due: Instant::now() }
     }
