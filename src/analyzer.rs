@@ -100,10 +100,23 @@ pub struct SoFar<'a> {
     pub memory_limit: Option<usize>,
 }
 
+/// What an analyzer hands over to the one to whose share of the flows it belongs.
+pub enum Handed<'a> {
+    /// A segment, and the hash of its ends.
+    Segment(u32, Segment<'a>),
+    /// An ICMP error.
+    Icmp(IcmpError),
+}
+
+/// Receives what is handed over.
+pub type Others<'a> = dyn FnMut(Handed<'_>) + 'a;
+
 /// A segment whose flow is looked for.
 struct Sought<'a> {
     /// The hash of its ends.
     hash: u32,
+    /// Whether its flow belongs to this analyzer's share.
+    mine: bool,
     /// What was found under it when the batch began.
     likely: Likely,
     segment: Segment<'a>,
@@ -151,34 +164,67 @@ impl Analyzer {
         self.frames_and_others(frames, &mut |_| (), sink);
     }
 
-    /// Takes the next frames of which this analyzer keeps a share, and hands on those that may belong to another's: all
-    /// but the plain ones of its own.
-    pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut dyn FnMut(&Frame<'_>), sink: &mut Sink<'_>) {
+    /// Takes the next frames, and hands on what of them belongs to another's share of the flows.
+    pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut Others<'_>, sink: &mut Sink<'_>) {
         for batch in frames.chunks(BATCH) {
             self.count(batch);
             // One by one, or all bytes of each would be copied from a `None`.
             let mut plain: [Option<Sought<'_>>; BATCH] = array::from_fn(|_| None);
             for (frame, plain) in batch.iter().zip(&mut plain) {
                 if let Some(segment) = decode::plain(frame) {
-                    let hash = table::hash(&segment.src, &segment.dst);
-                    self.flows.table.prefetch(hash);
-                    *plain = Some(Sought { hash, likely: Likely::default(), segment });
+                    *plain = Some(self.seek(table::hash(&segment.src, &segment.dst), segment));
                 }
             }
             self.flows.prefetch(&mut plain[..batch.len()]);
             for (frame, plain) in batch.iter().zip(&plain) {
                 let Analyzer { decoder, analysis, flows, options, .. } = self;
                 flows.fall_due(frame.time, sink);
-                if let Some(sought) = plain {
-                    if !options.has(sought.hash) {
-                        others(frame);
-                    }
-                    flows.of_share(options, sought, analysis, sink);
-                } else {
-                    others(frame);
-                    flows.patient(options, &decoder.patient(frame), analysis, sink);
+                match plain {
+                    Some(sought) => flows.of_share(options, sought, analysis, others, sink),
+                    None => flows.patient(options, &decoder.patient(frame), analysis, others, sink),
                 }
             }
+        }
+    }
+
+    /// Takes what another analyzer handed over: all of it belongs to this one's share.
+    pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<'a>>) {
+        let (mut batch, mut count): ([Option<Sought<'_>>; BATCH], _) = (array::from_fn(|_| None), 0);
+        for handed in handed {
+            match handed {
+                Handed::Segment(hash, segment) => {
+                    batch[count] = Some(self.seek(hash, segment));
+                    count += 1;
+                    if count == BATCH {
+                        self.take_sought(&mut batch);
+                        count = 0;
+                    }
+                }
+                Handed::Icmp(error) => {
+                    self.take_sought(&mut batch[..std::mem::take(&mut count)]);
+                    self.flows.icmp(&self.options, &error);
+                }
+            }
+        }
+        self.take_sought(&mut batch[..count]);
+    }
+
+    /// Begins to look for a segment's flow.
+    #[inline]
+    fn seek<'a>(&self, hash: u32, segment: Segment<'a>) -> Sought<'a> {
+        let mine = self.options.has(hash);
+        if mine {
+            self.flows.table.prefetch(hash);
+        }
+        Sought { hash, mine, likely: Likely::default(), segment }
+    }
+
+    fn take_sought(&mut self, batch: &mut [Option<Sought<'_>>]) {
+        self.flows.prefetch(batch);
+        for sought in batch.iter().flatten() {
+            let Analyzer { analysis, flows, options, .. } = self;
+            flows.fall_due(sought.segment.time, &mut |_| ());
+            flows.of_share(options, sought, analysis, &mut |_| (), &mut |_| ());
         }
     }
 
@@ -349,7 +395,7 @@ impl Flows {
     /// Asks for what these segments will need, after the index's slots. Each step asks for what the next one reads, for all
     /// of them, so that nothing is waited for alone.
     fn prefetch(&self, segments: &mut [Option<Sought<'_>>]) {
-        for sought in segments.iter_mut().flatten() {
+        for sought in segments.iter_mut().flatten().filter(|sought| sought.mine) {
             sought.likely = self.table.likely(sought.hash);
             self.table.likely_flow(sought.likely).inspect(|flow| prefetch(*flow));
         }
@@ -371,27 +417,45 @@ impl Flows {
 
     /// Counts a segment and takes it, if its flow belongs to this share and is wanted.
     #[inline]
-    fn of_share(&mut self, options: &Options, sought: &Sought<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+    fn of_share(
+        &mut self,
+        options: &Options,
+        sought: &Sought<'_>,
+        analysis: &mut Analysis,
+        others: &mut Others<'_>,
+        sink: &mut Sink<'_>,
+    ) {
         let s = &sought.segment;
         analysis.tcp_segments += 1;
-        if options.has(sought.hash) && options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
+        if !sought.mine {
+            others(Handed::Segment(sought.hash, *s));
+        } else if options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
             analysis.skipped.duplicates += 1;
         }
     }
 
     /// Takes what a frame that is not plain held, which may belong to any share.
-    fn patient(&mut self, options: &Options, decoded: &Decoded<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+    fn patient(
+        &mut self,
+        options: &Options,
+        decoded: &Decoded<'_>,
+        analysis: &mut Analysis,
+        others: &mut Others<'_>,
+        sink: &mut Sink<'_>,
+    ) {
         let skipped = &mut analysis.skipped;
         match decoded {
             Decoded::Segment(segment) => {
                 let hash = table::hash(&segment.src, &segment.dst);
-                let sought = Sought { hash, likely: Likely::default(), segment: *segment };
-                self.of_share(options, &sought, analysis, sink);
+                let sought = Sought { hash, mine: options.has(hash), likely: Likely::default(), segment: *segment };
+                self.of_share(options, &sought, analysis, others, sink);
             }
             Decoded::Icmp(error) => {
                 skipped.not_tcp += 1;
-                if options.wants(&error.src, &error.dst) {
-                    self.icmp(error);
+                if options.has(table::hash(&error.src, &error.dst)) {
+                    self.icmp(options, error);
+                } else {
+                    others(Handed::Icmp(*error));
                 }
             }
             Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
@@ -404,7 +468,7 @@ impl Flows {
     /// Takes a segment; false if it is a copy of one taken before.
     #[inline]
     fn segment(&mut self, sought: &Sought<'_>, sink: &mut Sink<'_>) -> bool {
-        let Sought { hash, likely, segment: s } = sought;
+        let Sought { hash, likely, segment: s, .. } = sought;
         if self.crowded {
             self.let_go(s.time, sink);
         }
@@ -476,9 +540,10 @@ impl Flows {
         }
     }
 
-    fn icmp(&mut self, e: &IcmpError) {
+    fn icmp(&mut self, options: &Options, e: &IcmpError) {
         let hash = table::hash(&e.src, &e.dst);
         if e.unreachable()
+            && options.wants(&e.src, &e.dst)
             && let Some((number, told)) = self.table.find(hash, &e.src, &e.dst)
         {
             self.table.get_mut(number).icmp(told, e);

@@ -1,19 +1,21 @@
 //! The analysis on one thread or two.
 //!
-//! With two, the flows are divided by the hash of their ends. The thread that reads the capture takes its share at once
-//! and hands copies of the other frames on; what comes out does not depend on how many threads there were.
+//! With two, the flows are divided by the hash of their ends. The thread that reads the capture decodes all of it, takes its
+//! share at once and hands copies of the other segments on; what comes out does not depend on how many threads there were.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::analysis::Analysis;
-use crate::analyzer::{Analyzer, FlowFilter, Options, Share, Sink};
-use crate::packet::{Frame, LinkType, Time};
+use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share, Sink};
+use crate::packet::{Frame, Segment, Time};
 
-/// Of 256 parts of all flows, those that the reading thread takes: reading, walking and copying is the rest of its work.
+/// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
 const READER_SHARE: u32 = 96;
-/// Bytes of frames handed over at a time.
-const PARCEL: usize = 256 * 1024;
+/// Segments handed over at a time.
+const PARCEL: usize = 1024;
+/// Bytes of their payload that make a parcel full before.
+const PARCEL_BYTES: usize = 256 * 1024;
 /// Parcels on their way: enough to even out flows that come in bursts.
 const UNDER_WAY: usize = 8;
 
@@ -33,22 +35,18 @@ pub struct Helper {
     thread: JoinHandle<Analyzer>,
 }
 
-/// Frames with their bytes.
+/// What belongs to the other thread's flows, with payloads apart.
 #[derive(Default)]
 struct Parcel {
-    frames: Vec<Packed>,
+    handed: Vec<Packed>,
     bytes: Vec<u8>,
     /// When the capture ends, in the last parcel.
     end: Option<Option<Time>>,
 }
 
-/// A frame whose bytes end at `end` in the parcel, where the next one's begin.
+/// Something handed over whose payload ends at `end` in the parcel, where the next one's begins.
 struct Packed {
-    time: Time,
-    number: u64,
-    link: LinkType,
-    interface: u32,
-    wire_len: u32,
+    handed: Handed<'static>,
     end: u32,
 }
 
@@ -80,7 +78,7 @@ impl Engine {
         match self {
             Engine::Alone(analyzer) => analyzer.frames(frames, sink),
             Engine::Together(analyzer, helper) => {
-                analyzer.frames_and_others(frames, &mut |frame| helper.hand_over(frame), &mut |_| ());
+                analyzer.frames_and_others(frames, &mut |handed| helper.hand_over(handed), &mut |_| ());
             }
         }
     }
@@ -137,7 +135,7 @@ impl Helper {
         let thread = thread::spawn(move || {
             let mut analyzer = Analyzer::new(options);
             for mut parcel in arrived {
-                parcel.open(|frames| analyzer.frames(frames, &mut |_| ()));
+                analyzer.handed(parcel.open());
                 if let Some(end) = parcel.end {
                     analyzer.settle(end, &mut |_| ());
                 }
@@ -150,9 +148,9 @@ impl Helper {
         Helper { parcel: Parcel::default(), parcels, empty, thread }
     }
 
-    fn hand_over(&mut self, frame: &Frame<'_>) {
-        self.parcel.pack(frame);
-        if self.parcel.bytes.len() >= PARCEL {
+    fn hand_over(&mut self, handed: Handed<'_>) {
+        self.parcel.pack(handed);
+        if self.parcel.handed.len() >= PARCEL || self.parcel.bytes.len() >= PARCEL_BYTES {
             self.send();
         }
     }
@@ -171,31 +169,32 @@ impl Helper {
 }
 
 impl Parcel {
-    fn pack(&mut self, frame: &Frame<'_>) {
-        self.bytes.extend_from_slice(frame.data);
-        let Frame { time, number, link, interface, wire_len, .. } = *frame;
-        self.frames.push(Packed { time, number, link, interface, wire_len, end: self.bytes.len() as u32 });
+    fn pack(&mut self, handed: Handed<'_>) {
+        let handed = match handed {
+            Handed::Segment(hash, segment) => {
+                self.bytes.extend_from_slice(segment.payload);
+                Handed::Segment(hash, Segment { payload: &[], ..segment })
+            }
+            Handed::Icmp(error) => Handed::Icmp(error),
+        };
+        self.handed.push(Packed { handed, end: self.bytes.len() as u32 });
     }
 
-    /// Gives the frames, as many at a time as the analyzer takes side by side.
-    fn open(&self, mut sink: impl FnMut(&[Frame<'_>])) {
+    /// What was packed, as it was.
+    fn open(&self) -> impl Iterator<Item = Handed<'_>> {
         let mut start = 0;
-        let mut batch = Vec::with_capacity(crate::analyzer::BATCH);
-        for packed in &self.frames {
-            let end = packed.end as usize;
-            let Packed { time, number, link, interface, wire_len, .. } = *packed;
-            batch.push(Frame { time, number, link, interface, wire_len, data: &self.bytes[start..end] });
-            start = end;
-            if batch.len() == crate::analyzer::BATCH {
-                sink(&batch);
-                batch.clear();
+        self.handed.iter().map(move |Packed { handed, end }| {
+            let payload = &self.bytes[start..*end as usize];
+            start = *end as usize;
+            match handed {
+                Handed::Segment(hash, segment) => Handed::Segment(*hash, Segment { payload, ..*segment }),
+                Handed::Icmp(error) => Handed::Icmp(*error),
             }
-        }
-        sink(&batch);
+        })
     }
 
     fn clear(&mut self) {
-        self.frames.clear();
+        self.handed.clear();
         self.bytes.clear();
     }
 }
