@@ -44,9 +44,16 @@ pub fn digest(seed: u32, bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
     let is = |&b: &u8| (b' '..=b'~').contains(&b) || b.is_ascii_whitespace();
-    // Without a way out but every sixteen bytes, these are looked at together.
-    let (pieces, rest) = bytes.as_chunks::<16>();
-    pieces.iter().all(|piece| piece.iter().fold(true, |all, b| all & is(b))) && rest.iter().all(is)
+    // Eight bytes at a time: none below a space, none above a tilde.
+    let printable = |word: &[u8; 8]| {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        let w = u64::from_ne_bytes(*word);
+        let below = w.wrapping_sub(ONES * 0x20) & !w;
+        let above = w.wrapping_add(ONES) | w;
+        (below | above) & (ONES * 0x80) == 0
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(|w| printable(w) || w.iter().all(is)) && rest.iter().all(is)
 }
 
 /// The tokens of a text: runs of letters and digits, with what joins them (`2026-11-22T18:20:11.5`, `keep-alive`).
@@ -98,12 +105,44 @@ pub fn shape(text: &[u8]) -> u32 {
 /// Whether a text says that it is a heartbeat.
 #[must_use]
 pub fn says_heartbeat(text: &[u8]) -> bool {
-    text.split(|b| !b.is_ascii_alphabetic()).any(|word| match word.len() {
-        0..2 => false,
-        2..=5 if WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word)) => true,
-        _ => (0..word.len())
-            .any(|at| matches!(word[at] | 0x20, b'h' | b'a') && WORDS.iter().any(|w| starts_with(&word[at..], w))),
-    })
+    let mut word = 0;
+    for (at, b) in text.iter().enumerate() {
+        match LETTERS[usize::from(*b)] {
+            Letter::None if is_whole_word(&text[word..at]) => return true,
+            Letter::None => word = at + 1,
+            Letter::Begins if WORDS.iter().any(|w| starts_with(&text[at..], w)) => return true,
+            Letter::Begins | Letter::Other => {}
+        }
+    }
+    is_whole_word(&text[word..])
+}
+
+/// What a byte is to the search for words.
+#[derive(Clone, Copy)]
+enum Letter {
+    None,
+    /// It may begin one of [`WORDS`].
+    Begins,
+    Other,
+}
+
+const LETTERS: [Letter; 256] = {
+    let mut letters = [Letter::None; 256];
+    let mut b = 0;
+    while b < letters.len() {
+        letters[b] = match b as u8 {
+            b'a' | b'A' | b'h' | b'H' => Letter::Begins,
+            b if b.is_ascii_alphabetic() => Letter::Other,
+            _ => Letter::None,
+        };
+        b += 1;
+    }
+    letters
+};
+
+#[inline]
+fn is_whole_word(word: &[u8]) -> bool {
+    (2..=5).contains(&word.len()) && WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
 }
 
 fn starts_with(text: &[u8], word: &str) -> bool {
@@ -198,9 +237,12 @@ impl Content {
         let first = self.samples.len() == 0;
         self.len = if first { (len, len) } else { (self.len.0.min(len), self.len.1.max(len)) };
         self.opaque |= opaque;
+        if self.opaque && !first {
+            return;
+        }
         let head = &bytes[..bytes.len().min(HEAD)];
         let this = digest(len, head);
-        if !first && (self.opaque || this == self.last) {
+        if !first && this == self.last {
             return;
         }
         self.last = this;
@@ -296,20 +338,22 @@ impl Content {
             return Meaning::Noise;
         }
         let mut changes = [0; HEAD];
-        for sample in self.samples.iter() {
-            for (change, (a, b)) in changes.iter_mut().zip(sample.iter().zip(self.samples.get(0))) {
+        let changes = &mut changes[..shortest];
+        let first = &self.samples.get(0)[..shortest];
+        for sample in self.samples.range(1..self.samples.len()) {
+            for (change, (a, b)) in changes.iter_mut().zip(sample[..shortest].iter().zip(first)) {
                 *change |= a ^ b;
             }
         }
-        let changes = &changes[..shortest];
         let mut meaning = if changes.iter().all(|&c| c == 0) { Meaning::Constant } else { Meaning::Counting };
         let mut at = 0;
-        while at < shortest {
+        while at < shortest && meaning < Meaning::Wandering {
+            at += changes[at..].iter().take_while(|&&c| c == 0).count();
             let run = changes[at..].iter().take_while(|&&c| c != 0).count();
             if run > 0 {
                 meaning = meaning.max(self.run_meaning(at..at + run, at + run == shortest));
             }
-            at += run.max(1);
+            at += run;
         }
         meaning
     }

@@ -150,6 +150,10 @@ impl Gaps {
         let (low, high) = self.bounds.unwrap_or((gap.beat, gap.beat));
         self.bounds = Some((low.min(gap.beat), high.max(gap.beat)));
         if self.kept.len() < KEPT {
+            if self.kept.len() == self.kept.capacity() {
+                let room = if self.kept.is_empty() { FEWEST } else { KEPT - self.kept.len() };
+                self.kept.reserve_exact(room);
+            }
             self.kept.push(gap);
         } else {
             self.kept[(self.seen % KEPT as u64) as usize] = gap;

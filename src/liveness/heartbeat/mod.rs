@@ -123,10 +123,25 @@ impl Moment {
     fn get(self) -> Option<Time> {
         (self != Self::NEVER).then_some(Time(self.0))
     }
+}
 
-    /// This or the other, whichever is earlier.
+/// When a beat may have to be told as missed, if ever.
+#[derive(Clone, Copy, Debug)]
+struct Due(Time);
+
+impl Default for Due {
+    fn default() -> Self {
+        Due(Time(i64::MAX))
+    }
+}
+
+impl Due {
     fn or_before(self, other: Time) -> Self {
-        Moment::at(self.get().map_or(other, |this| this.min(other)))
+        Due(self.0.min(other))
+    }
+
+    fn has_come(self, now: Time) -> bool {
+        self.0 <= now
     }
 }
 
@@ -253,8 +268,8 @@ pub struct Heartbeats {
     activity: Activity,
     search: Search,
     followed: Option<Box<Followed>>,
-    /// When the next named beat may have to be told as missed.
-    due: Moment,
+    /// When the next beat may have to be told as missed.
+    due: Due,
     rhythm: Rhythm,
     /// What is known at the end, which verdicts and report ask for again.
     last: Option<Box<(Time, Vec<HeartbeatSummary>)>>,
@@ -289,7 +304,11 @@ impl Heartbeats {
             return;
         }
         self.advance(chunk.time, heard);
-        let claimed = if self.followed.is_some() { self.parse(&chunk, heard) } else { self.seek(&chunk, heard) };
+        let claimed = match (&self.followed, &self.search) {
+            (Some(_), _) => self.parse(&chunk, heard),
+            (None, Search::Over) => false,
+            (None, _) => self.seek(&chunk, heard),
+        };
         if !claimed {
             self.unclaimed(&chunk, heard);
         }
@@ -307,17 +326,23 @@ impl Heartbeats {
     }
 
     /// Time has passed: beats that fell due by `now` and did not come are told.
+    #[inline]
     pub fn advance(&mut self, now: Time, heard: &mut Vec<Heard>) {
-        if self.due.get().is_some_and(|due| due <= now) {
-            self.due = Moment::NEVER;
-            for named in self.followed.iter_mut().flat_map(|f| &mut f.named) {
-                if named.held.is_none() {
-                    named.track.tell_missed(now, &self.activity, heard);
-                }
-                self.due = self.due.or_before(named.track.due());
+        if self.due.has_come(now) {
+            self.tell_missed(now, heard);
+        }
+    }
+
+    fn tell_missed(&mut self, now: Time, heard: &mut Vec<Heard>) {
+        self.due = Due::default();
+        for named in self.followed.iter_mut().flat_map(|f| &mut f.named) {
+            if named.held.is_none() {
+                named.track.tell_missed(now, &self.activity, heard);
             }
+            self.due = self.due.or_before(named.track.due());
         }
         self.rhythm.tell_missed(now, &self.activity, heard);
+        self.due = self.due.or_before(self.rhythm.due());
     }
 
     /// The flow is over, and no first beat is to come: what was kept to find one goes.
@@ -381,6 +406,7 @@ impl Heartbeats {
         let may_beat = || self.any_pace() || says_heartbeat(&chunk.bytes[..chunk.bytes.len().min(HEAD)]);
         if !self.rhythm.is_idle() || chunk.len <= LARGE && may_beat() {
             self.rhythm.data(chunk, &self.activity, heard);
+            self.due = self.due.or_before(self.rhythm.due());
         }
         self.activity.note(chunk.from, chunk.time);
     }

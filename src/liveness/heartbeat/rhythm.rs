@@ -6,16 +6,16 @@
 //! ([`Content`]) and by what the other side answers.
 //!
 //! Memory is bounded: a flow has at most [`CLASSES`] classes of at most 5 KiB each. That is with long messages that vary
-//! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 96 bytes until its message recurs.
+//! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 80 bytes until its message recurs.
 
 use std::borrow::Cow;
 
 use super::content::{Content, HEAD, Meaning, digest, is_text, shape};
-use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, SHORTEST, fold};
+use super::gaps::{CHANCE, Clock, FEWEST, Gap, Gaps, KEPT, Pulse, SHORTEST, fold};
 use super::polls::Part;
 use super::tls::{Records, begins_record};
 use super::track::Track;
-use super::{Activity, Chunk, Heard, Moment};
+use super::{Activity, Chunk, Due, Heard, Moment};
 use crate::event::EventKind;
 use crate::flow::prefetch::prefetch;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
@@ -23,6 +23,9 @@ use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 
 /// Classes of one flow. A beat must recur before so many other kinds of message push it out; past that, [`Doorkeeper`].
 pub const CLASSES: usize = 32;
+
+/// Room for those of a request and its reply.
+const FIRST_CLASSES: usize = 8;
 
 /// Most bytes that one flow's classes and [`Doorkeeper`] take.
 #[cfg(test)]
@@ -142,6 +145,9 @@ struct Replies {
 /// When and in which frame a message came.
 type Place = (Time, u64);
 
+/// Beats that make a steady timer known.
+const FIRST_BEATS: usize = FEWEST + 1;
+
 /// A beat and its reply.
 type Beat = (Place, Option<Place>);
 
@@ -174,12 +180,13 @@ struct Class {
     key: u32,
     likeness: Likeness,
     from: Side,
-    first: Time,
-    first_frame: u64,
     last: Time,
     last_gap: Gap,
-    /// The reply to the first message.
-    first_reply: Option<Place>,
+    first: Time,
+    first_frame: u64,
+    /// The reply to the first message, and its frame.
+    first_reply: Moment,
+    first_reply_frame: u64,
     /// Messages that may be beats, and those too close to the one before.
     seen: u32,
     crowded: u32,
@@ -205,7 +212,7 @@ pub struct Rhythm {
     /// Whether any class has a track.
     tracks: bool,
     /// When the next beat of one may have to be told as missed.
-    due: Moment,
+    due: Due,
 }
 
 /// What came before a message.
@@ -321,7 +328,7 @@ impl Rhythm {
         let relation = Relation { digest, echoes: !opaque && digest == self.last[from.peer()], answers };
         self.last[from] = digest;
         // The message belongs to the heartbeat that is known for it, and to no other class.
-        for &(key, likeness) in keys {
+        for &(key, likeness) in keys.iter().filter(|_| self.tracks) {
             let known = |c: &Class| c.key == key && c.likeness == likeness && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
                 self.observe(i, &message, before, relation, heard);
@@ -355,6 +362,14 @@ impl Rhythm {
 
     /// A new class for a kind of message first seen, if there is room or it was seen before.
     fn admit(&mut self, key: u32, likeness: Likeness, message: &Message<'_>, before: &Before) {
+        self.expect_reply(message, REPLY_WITHIN);
+        let room = self.classes.len() < CLASSES;
+        if !room {
+            let doorkeeper = self.doorkeeper.get_or_insert_with(|| Doorkeeper(Box::new([0; 1024])));
+            if !doorkeeper.recurs(key) {
+                return;
+            }
+        }
         let class = Class {
             key,
             likeness,
@@ -363,20 +378,19 @@ impl Rhythm {
             first_frame: message.frame,
             last: message.time,
             last_gap: Gap { beat: f32::INFINITY, ..before.gap(message.time, message.time) },
-            first_reply: None,
+            first_reply: Moment::NEVER,
+            first_reply_frame: 0,
             seen: 1,
             crowded: 0,
             held: false,
             hits: 0,
             detail: None,
         };
-        self.expect_reply(message, REPLY_WITHIN);
-        if self.classes.len() < CLASSES {
+        if room {
+            if self.classes.capacity() == 0 {
+                self.classes.reserve_exact(FIRST_CLASSES);
+            }
             self.classes.push(class);
-            return;
-        }
-        let doorkeeper = self.doorkeeper.get_or_insert_with(|| Doorkeeper(Box::new([0; 1024])));
-        if !doorkeeper.recurs(key) {
             return;
         }
         let worst = self.classes.iter_mut().filter(|c| !c.is_track()).min_by_key(|c| (c.hits, c.last));
@@ -451,12 +465,18 @@ impl Rhythm {
         answers
     }
 
+    /// When to ask [`Rhythm::tell_missed`] again.
+    #[must_use]
+    pub fn due(&self) -> Time {
+        self.due.0
+    }
+
     /// Tells what fell due by `now`.
     pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
-        if self.due.get().is_none_or(|due| now < due) {
+        if !self.due.has_come(now) {
             return;
         }
-        self.due = Moment::NEVER;
+        self.due = Due::default();
         for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
             if let Some(track) = &mut detail.track {
                 let before = heard.len();
@@ -565,19 +585,23 @@ impl Class {
 
     fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
         let gap = before.gap(message.time, self.last);
-        let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
-        let hit = alike(gap.beat, self.last_gap.beat) || idle();
-        if self.detail.is_some() {
+        // A known timer keeps its class without hits.
+        if self.detail.as_ref().is_some_and(|d| d.track.is_none()) {
+            let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
+            let hit = alike(gap.beat, self.last_gap.beat) || idle();
             self.hits = (self.hits + if hit { 1 } else { -1 }).clamp(-4, 8);
         }
         self.last = message.time;
         self.last_gap = gap;
         self.seen = self.seen.saturating_add(1);
-        let (first, first_frame, first_reply, from) = (self.first, self.first_frame, self.first_reply, self.from);
+        let from = self.from;
+        let first = ((self.first, self.first_frame), self.first_reply.get().map(|time| (time, self.first_reply_frame)));
         let detail = self.detail.get_or_insert_with(|| {
+            let mut beats = Vec::with_capacity(FIRST_BEATS);
+            beats.push(first);
             Box::new(Detail {
                 gaps: Gaps::default(),
-                beats: vec![((first, first_frame), first_reply)],
+                beats,
                 content: Content::default(),
                 replies: Replies::default(),
                 peer_bursts: (before.peer_bursts, before.peer_bursts),
@@ -604,8 +628,10 @@ impl Class {
             if detail.count().is_power_of_two() {
                 self.judge();
             }
-            let interval = Some(nanos(f64::from(gap.beat)));
-            self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            if self.is_told() {
+                let interval = Some(nanos(f64::from(gap.beat)));
+                self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            }
             return;
         }
         if detail.beats.len() > KEPT {
@@ -638,9 +664,14 @@ impl Class {
         }
     }
 
+    /// Whether its beats and their replies are told.
+    fn is_told(&self) -> bool {
+        self.detail.as_ref().is_some_and(|d| d.told)
+    }
+
     /// Tells a beat or a reply, if they are told.
     fn tell(&self, time: Time, frame: u64, kind: EventKind, heard: &mut Vec<Heard>) {
-        if self.detail.as_ref().is_some_and(|d| d.told) {
+        if self.is_told() {
             heard.push(Heard { time, frame: Some(frame), from: self.from, kind });
         }
     }
@@ -661,17 +692,18 @@ impl Class {
     }
 
     fn tell_reply(&self, time: Time, frame: u64, heard: &mut Vec<Heard>) {
-        let before = heard.len();
-        self.tell(time, frame, EventKind::HeartbeatReply { protocol: None }, heard);
-        heard[before..].iter_mut().for_each(|h| h.from = self.from.peer());
+        if self.is_told() {
+            let kind = EventKind::HeartbeatReply { protocol: None };
+            heard.push(Heard { time, frame: Some(frame), from: self.from.peer(), kind });
+        }
     }
 
     /// A message of the other side; whether it is the reply expected.
     fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
         let last = self.last;
         let Some(detail) = self.detail.as_mut() else {
-            if message.time.since(last) <= REPLY_WITHIN {
-                self.first_reply.get_or_insert((message.time, message.frame));
+            if self.first_reply == Moment::NEVER && message.time.since(last) <= REPLY_WITHIN {
+                (self.first_reply, self.first_reply_frame) = (Moment::at(message.time), message.frame);
             }
             return false;
         };
@@ -794,7 +826,7 @@ impl Detail {
         let Some(old) = old else { return };
         let on_beat = fold(gap.by(old.clock), old.period, 1.5 * old.tolerance.max(0.1)) == Some(1);
         self.off_beat = if on_beat { 0 } else { self.off_beat + 1 };
-        if self.off_beat <= super::gaps::FEWEST || track.gaps.seen() <= self.off_beat as u64 + 2 {
+        if self.off_beat <= FEWEST || track.gaps.seen() <= self.off_beat as u64 + 2 {
             return;
         }
         let tail = track.gaps.tail(self.off_beat);
@@ -820,7 +852,7 @@ impl Detail {
 
     /// Beats of all phases.
     fn count(&self) -> u64 {
-        self.track.iter().chain(&self.past).map(|t| t.count).sum()
+        self.track.as_ref().map_or(0, |t| t.count) + self.past.iter().map(|t| t.count).sum::<u64>()
     }
 
     /// Whether the class's beats are answered: by one kind of reply, or by whatever the other side sends if that is
@@ -878,7 +910,7 @@ mod tests {
                 _ => [&[23, 3, 3, 0, (n % 250) as u8 + 1][..], &vec![0; (n % 250) as usize + 1]].concat(),
             });
             assert!(rhythm.classes.len() <= CLASSES);
-            assert!(size_of::<Class>() <= 96);
+            assert!(size_of::<Class>() <= 80);
             assert!(rhythm.heap() <= MOST_HEAP, "{} bytes", rhythm.heap());
         }
     }
