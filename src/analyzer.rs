@@ -83,6 +83,8 @@ pub struct Analyzer {
     analysis: Analysis,
     /// Ends the capture at its last frame: one that stepped back goes on from there.
     clock: Clock,
+    /// The time of the last frame.
+    time: Time,
     flows: Flows,
 }
 
@@ -106,6 +108,8 @@ pub enum Handed<'a> {
     Segment(u32, Segment<'a>),
     /// An ICMP error.
     Icmp(IcmpError),
+    /// The time that had come before it stepped back: what fell due until then has done so.
+    Time(Time),
 }
 
 /// Receives what is handed over.
@@ -151,7 +155,7 @@ impl Analyzer {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(options.memory));
-        Analyzer { options, decoder, analysis, clock: Clock::default(), flows }
+        Analyzer { options, decoder, analysis, clock: Clock::default(), time: Time::default(), flows }
     }
 
     /// Tells of data too, by [`EventKind::Data`].
@@ -177,7 +181,11 @@ impl Analyzer {
             }
             self.flows.prefetch(&mut plain[..batch.len()]);
             for (frame, plain) in batch.iter().zip(&plain) {
-                let Analyzer { decoder, analysis, flows, options, .. } = self;
+                let Analyzer { decoder, analysis, flows, options, time, .. } = self;
+                if frame.time < *time {
+                    others(Handed::Time(*time));
+                }
+                *time = frame.time;
                 flows.fall_due(frame.time, sink);
                 match plain {
                     Some(sought) => flows.of_share(options, sought, analysis, others, sink),
@@ -203,6 +211,10 @@ impl Analyzer {
                 Handed::Icmp(error) => {
                     self.take_sought(&mut batch[..std::mem::take(&mut count)]);
                     self.flows.icmp(&self.options, &error);
+                }
+                Handed::Time(time) => {
+                    self.take_sought(&mut batch[..std::mem::take(&mut count)]);
+                    self.flows.fall_due(time, &mut |_| ());
                 }
             }
         }

@@ -176,6 +176,7 @@ impl Parcel {
                 Handed::Segment(hash, Segment { payload: &[], ..segment })
             }
             Handed::Icmp(error) => Handed::Icmp(error),
+            Handed::Time(time) => Handed::Time(time),
         };
         self.handed.push(Packed { handed, end: self.bytes.len() as u32 });
     }
@@ -189,6 +190,7 @@ impl Parcel {
             match handed {
                 Handed::Segment(hash, segment) => Handed::Segment(*hash, Segment { payload, ..*segment }),
                 Handed::Icmp(error) => Handed::Icmp(*error),
+                Handed::Time(time) => Handed::Time(*time),
             }
         })
     }
