@@ -175,8 +175,9 @@ impl Analyzer {
             // One by one, or all bytes of each would be copied from a `None`.
             let mut plain: [Option<Sought<'_>>; BATCH] = array::from_fn(|_| None);
             for (frame, plain) in batch.iter().zip(&mut plain) {
-                if let Some(segment) = decode::plain(frame) {
-                    *plain = Some(self.seek(table::hash(&segment.src, &segment.dst), segment));
+                if let Some((segment, options)) = decode::plain(frame) {
+                    let sought = plain.insert(self.seek(table::hash(&segment.src, &segment.dst), segment));
+                    options.read_into(&mut sought.segment);
                 }
             }
             self.flows.prefetch(&mut plain[..batch.len()]);
@@ -244,12 +245,10 @@ impl Analyzer {
     fn count(&mut self, frames: &[Frame<'_>]) {
         let a = &mut self.analysis;
         a.packets += frames.len() as u64;
-        for frame in frames {
-            a.bytes += u64::from(frame.wire_len);
-            a.first_packet.get_or_insert(frame.time);
-            a.last_packet = a.last_packet.max(Some(frame.time));
-            self.clock.shows(frame.time);
-        }
+        a.bytes += frames.iter().map(|frame| u64::from(frame.wire_len)).sum::<u64>();
+        a.first_packet = a.first_packet.or(frames.first().map(|frame| frame.time));
+        a.last_packet = a.last_packet.max(frames.iter().map(|frame| frame.time).max());
+        frames.iter().for_each(|frame| self.clock.shows(frame.time));
     }
 
     /// The capture lost packets at some moments between these two, of which the later may be ahead of the frames given
@@ -407,23 +406,22 @@ impl Flows {
     /// Asks for what these segments will need, after the index's slots. Each step asks for what the next one reads, for all
     /// of them, so that nothing is waited for alone.
     fn prefetch(&self, segments: &mut [Option<Sought<'_>>]) {
-        for sought in segments.iter_mut().flatten().filter(|sought| sought.mine) {
-            sought.likely = self.table.likely(sought.hash);
-            self.table.likely_flow(sought.likely).inspect(|flow| prefetch(*flow));
-        }
-        let mut with_payload = [None; BATCH];
-        let mut waiting = with_payload.iter_mut();
-        for sought in segments.iter().flatten() {
-            if let Some(flow) = self.table.likely_flow(sought.likely) {
-                let payload = sought.segment.payload_len > 0;
-                flow.prefetch(0, payload);
-                if payload && let Some(next) = waiting.next() {
-                    *next = Some(flow);
-                }
+        let mut flows = [None; BATCH];
+        for (sought, found) in segments.iter_mut().zip(&mut flows) {
+            if let Some(sought) = sought.as_mut().filter(|sought| sought.mine) {
+                sought.likely = self.table.likely(sought.hash);
+                let flow = self.table.likely_flow(sought.likely);
+                flow.inspect(|flow| prefetch(*flow));
+                *found = flow.map(|flow| (flow, sought.segment.payload_len > 0));
             }
         }
+        for (flow, payload) in flows.iter().flatten() {
+            flow.prefetch(0, *payload);
+        }
         for step in 1..PREFETCH_STEPS {
-            with_payload.iter().map_while(|flow| *flow).for_each(|flow| flow.prefetch(step, true));
+            for (flow, _) in flows.iter().flatten().filter(|(_, payload)| *payload) {
+                flow.prefetch(step, true);
+            }
         }
     }
 

@@ -19,12 +19,12 @@ impl Clock {
     /// The next packet's time.
     #[inline]
     pub fn shows(&mut self, now: Time) {
-        let back = self.last.map_or(0, |last| last.since(now));
-        if back > SLACK {
+        if let Some(last) = self.last.replace(now)
+            && last > now.plus(SLACK)
+        {
             self.steps += 1;
-            self.longest = self.longest.max(back);
+            self.longest = self.longest.max(last.since(now));
         }
-        self.last = Some(now);
     }
 
     /// The last packet's time.

@@ -19,6 +19,7 @@ pub use fragments::FragmentCounts;
 use fragments::{Fragments, Whole};
 use network::{Datagram, Fragment};
 use part::{Part, Way};
+pub use tcp::UnreadOptions;
 use tcp::{Carrier, Tcp};
 
 /// Decodes frames; keeps the fragments that wait for their rest.
@@ -32,13 +33,16 @@ pub struct Decoder {
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        plain(frame).map_or_else(|| self.patient(frame), Decoded::Segment)
+        let Some((mut segment, options)) = plain(frame) else { return self.patient(frame) };
+        options.read_into(&mut segment);
+        Decoded::Segment(segment)
     }
 
     /// Decodes header by header a frame that is not [`plain`].
     #[inline(never)]
     pub fn patient<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        self.innermost(frame).unwrap_or_else(Decoded::Skipped)
+        let innermost = if is_plain_udp(frame) { Err(Skip::NotTcp) } else { self.innermost(frame) };
+        innermost.unwrap_or_else(Decoded::Skipped)
     }
 
     /// What became of fragmented datagrams so far.
@@ -91,10 +95,30 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
 }
 
 /// The segment of a frame that is TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag, as nearly every
-/// frame is. Whatever is rarer or wrong gives `None`, and the patient way looks at it again.
+/// frame is, and such options as are still to be read. Whatever is rarer or wrong gives `None`, and the patient way looks
+/// at it again.
 #[inline(always)]
 #[must_use]
-pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
+pub fn plain<'a>(frame: &Frame<'a>) -> Option<(Segment<'a>, UnreadOptions<'a>)> {
+    let (protocol, carrier, part) = plain_datagram(frame)?;
+    if protocol != IpNumber::TCP {
+        return None;
+    }
+    let tcp = Tcp::read(part).ok()?;
+    let (options, unread) = tcp.usual_options();
+    Some((tcp.segment(frame, &carrier, options), unread))
+}
+
+/// Whether a frame is plain but for UDP in place of TCP, and no tunnel: most of what is not TCP.
+fn is_plain_udp(frame: &Frame<'_>) -> bool {
+    plain_datagram(frame).is_some_and(|(protocol, _, part)| {
+        protocol == IpNumber::UDP && tunnel::Udp::read(part).is_ok_and(|udp| udp.tunnel().is_none())
+    })
+}
+
+/// What a plain frame's IP header says, and what follows it.
+#[inline(always)]
+fn plain_datagram<'a>(frame: &Frame<'a>) -> Option<(IpNumber, Carrier, Part<'a>)> {
     if frame.link != link::ETHERNET {
         return None;
     }
@@ -107,13 +131,13 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
         ether_type = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
         rest = after;
     }
-    let (carrier, part) = match ether_type {
+    match ether_type {
         EtherType::IPV4 => {
             let (h, rest) = rest.split_first_chunk::<20>()?;
             let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
             // More fragments or an offset: not the whole segment.
             let fragment = u16::from_be_bytes([h[6], h[7]]) & 0x3fff != 0;
-            if h[0] != 0x45 || h[9] != IpNumber::TCP.0 || fragment {
+            if h[0] != 0x45 || fragment {
                 return None;
             }
             let carrier = Carrier {
@@ -123,12 +147,12 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
                 ttl: h[8],
                 link_digest: way.digest(),
             };
-            (carrier, Part::new(rest, total_len.checked_sub(20)?))
+            Some((IpNumber(h[9]), carrier, Part::new(rest, total_len.checked_sub(20)?)))
         }
         EtherType::IPV6 => {
             let (h, rest) = rest.split_first_chunk::<40>()?;
             let payload_len = usize::from(u16::from_be_bytes([h[4], h[5]]));
-            if h[0] >> 4 != 6 || h[6] != IpNumber::TCP.0 {
+            if h[0] >> 4 != 6 {
                 return None;
             }
             let carrier = Carrier {
@@ -138,13 +162,10 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
                 ttl: h[7],
                 link_digest: way.digest(),
             };
-            (carrier, Part::new(rest, payload_len))
+            Some((IpNumber(h[6]), carrier, Part::new(rest, payload_len)))
         }
-        _ => return None,
-    };
-    let tcp = Tcp::read(part).ok()?;
-    let options = tcp.usual_options().unwrap_or_else(|| tcp.all_options());
-    Some(tcp.segment(frame, &carrier, options))
+        _ => None,
+    }
 }
 
 /// An address in an IPv6 header.

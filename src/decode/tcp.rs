@@ -61,22 +61,20 @@ impl<'a> Tcp<'a> {
     }
 
     /// The options if they are none or "NOP NOP timestamps", which is how every stack lays them out once a connection
-    /// is up (RFC 7323, appendix A): a short look.
+    /// is up (RFC 7323, appendix A): a short look. Others are left unread.
     #[inline(always)]
-    pub fn usual_options(&self) -> Option<Options> {
-        let timestamps = match self.options.split_first_chunk() {
-            None if self.options.is_empty() => None,
+    pub fn usual_options(&self) -> (Options, UnreadOptions<'a>) {
+        let (timestamps, unread) = match self.options.split_first_chunk() {
             // Compared at once.
             Some((head, values)) if u32::from_be_bytes(*head) == NOP_NOP_TIMESTAMPS && values.len() == 8 => {
-                values.first_chunk().map(u32_pair)
+                (values.first_chunk().map(u32_pair), &[][..])
             }
-            _ => return None,
+            _ => (None, self.options),
         };
-        Some(Options { timestamps, ..Options::default() })
+        (Options { timestamps, ..Options::default() }, UnreadOptions(unread))
     }
 
     /// The options, whatever they are.
-    #[inline(always)]
     pub fn all_options(&self) -> Options {
         parse_options(self.options, Flags(self.fixed[13]).syn())
     }
@@ -101,6 +99,22 @@ impl<'a> Tcp<'a> {
             ttl: carrier.ttl,
             link_digest: carrier.link_digest,
             wire_len: frame.wire_len,
+        }
+    }
+}
+
+/// Options that are not the usual ones. They are read when their segment is in its place: a call before that would put
+/// what is in registers aside, for every segment.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct UnreadOptions<'a>(&'a [u8]);
+
+impl UnreadOptions<'_> {
+    /// Reads them, if there are any.
+    #[inline(always)]
+    pub fn read_into(self, segment: &mut Segment<'_>) {
+        if !self.0.is_empty() {
+            segment.options = parse_options(self.0, segment.flags.syn());
         }
     }
 }

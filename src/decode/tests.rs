@@ -315,7 +315,8 @@ fn the_short_way_and_the_patient_way_agree() {
     for (name, link, bytes) in samples() {
         let mut decoder = Decoder::default();
         let frame = frame(link, &bytes);
-        if let Some(segment) = plain(&frame) {
+        if let Some((mut segment, options)) = plain(&frame) {
+            options.read_into(&mut segment);
             plain_frames += 1;
             assert_eq!(text(&decoder.patient(&frame)), text(&Decoded::Segment(segment)), "{name}");
         }
@@ -628,7 +629,8 @@ proptest! {
             prop_assert!(s.payload.len() <= s.payload_len as usize);
         }
         let whole = frame(link, &bytes);
-        if let Some(segment) = plain(&whole) {
+        if let Some((mut segment, options)) = plain(&whole) {
+            options.read_into(&mut segment);
             prop_assert_eq!(text(&decoder.patient(&whole)), text(&Decoded::Segment(segment)));
         }
     }

@@ -95,18 +95,41 @@ fn gre(part: Part<'_>, way: Way) -> Result<Network<'_>, Skip> {
     }
 }
 
-/// A tunnel over UDP by its port. A port is but a hint: what does not look like the tunnel is [`Skip::NotTcp`].
-fn udp(part: Part<'_>, way: Way) -> Result<Network<'_>, Skip> {
-    let h = UdpHeaderSlice::from_slice(part.captured).map_err(|e| part.short(e.required_len))?;
-    let rest = part.skip(h.slice().len())?;
-    match (h.source_port(), h.destination_port()) {
-        (_, 4789 | 8472) => vxlan(rest, way),
-        (_, 6081) => geneve(rest, way),
-        (_, 6635) => link::by_ether_type(MPLS, rest, way),
-        (2152, _) | (_, 2152) => gtp_u(rest, way),
-        (1701, _) | (_, 1701) => l2tp(rest, way),
-        _ => Err(Skip::NotTcp),
+/// A UDP header and what follows it.
+pub(super) struct Udp<'a> {
+    ports: (u16, u16),
+    payload: Part<'a>,
+}
+
+/// Opens a tunnel over UDP.
+type UdpTunnel = for<'a> fn(Part<'a>, Way) -> Result<Network<'a>, Skip>;
+
+impl<'a> Udp<'a> {
+    /// The header at the beginning of `part`.
+    ///
+    /// # Errors
+    /// See [`Part::short`].
+    pub(super) fn read(part: Part<'a>) -> Result<Self, Skip> {
+        let h = UdpHeaderSlice::from_slice(part.captured).map_err(|e| part.short(e.required_len))?;
+        Ok(Udp { ports: (h.source_port(), h.destination_port()), payload: part.skip(h.slice().len())? })
     }
+
+    /// The tunnel that uses its ports. They are but a hint: what does not look like the tunnel is [`Skip::NotTcp`].
+    pub(super) fn tunnel(&self) -> Option<UdpTunnel> {
+        match self.ports {
+            (_, 4789 | 8472) => Some(vxlan),
+            (_, 6081) => Some(geneve),
+            (_, 6635) => Some(|part, way| link::by_ether_type(MPLS, part, way)),
+            (2152, _) | (_, 2152) => Some(gtp_u),
+            (1701, _) | (_, 1701) => Some(l2tp),
+            _ => None,
+        }
+    }
+}
+
+fn udp(part: Part<'_>, way: Way) -> Result<Network<'_>, Skip> {
+    let udp = Udp::read(part)?;
+    udp.tunnel().ok_or(Skip::NotTcp)?(udp.payload, way)
 }
 
 /// VXLAN (RFC 7348 §5): a flag that says that there is a network identifier, then Ethernet.
