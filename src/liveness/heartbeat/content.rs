@@ -108,8 +108,12 @@ pub fn says_heartbeat(text: &[u8]) -> bool {
     let mut word = 0;
     for (at, b) in text.iter().enumerate() {
         match LETTERS[usize::from(*b)] {
-            Letter::None if is_whole_word(&text[word..at]) => return true,
-            Letter::None => word = at + 1,
+            Letter::None => {
+                if is_whole_word(&text[word..at]) {
+                    return true;
+                }
+                word = at + 1;
+            }
             Letter::Begins if WORDS.iter().any(|w| starts_with(&text[at..], w)) => return true,
             Letter::Begins | Letter::Other => {}
         }
@@ -140,9 +144,13 @@ const LETTERS: [Letter; 256] = {
     letters
 };
 
-#[inline]
+#[inline(always)]
 fn is_whole_word(word: &[u8]) -> bool {
-    (2..=5).contains(&word.len()) && WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
+    (2..=5).contains(&word.len()) && is_known(word)
+}
+
+fn is_known(word: &[u8]) -> bool {
+    WHOLE_WORDS.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
 }
 
 fn starts_with(text: &[u8], word: &str) -> bool {

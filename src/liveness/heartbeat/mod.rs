@@ -97,10 +97,21 @@ impl Activity {
         self.last[from] = Moment::at(time);
     }
 
+    /// What lies before a message of `from` that comes `beat` seconds after the last of its kind.
+    fn gap(&self, from: Side, time: Time, beat: f32) -> Gap {
+        let since = |side| self.last(side).map_or(f32::INFINITY, |last| span(last, time));
+        Gap { beat, sent: since(from), heard: since(from.peer()) }
+    }
+
     /// When a side last sent payload, if ever.
     fn last(&self, from: Side) -> Option<Time> {
         self.last[from].get()
     }
+}
+
+/// Seconds from `earlier` to `time`, at least 0.
+fn span(earlier: Time, time: Time) -> f32 {
+    time.since(earlier).max(0) as f32 / SECOND as f32
 }
 
 /// A time, or never, in the size of a time: a capture may hold a million of these.
@@ -534,10 +545,8 @@ impl Followed {
         let (at, interval) = if let Some(at) = self.named.iter().position(known) {
             let track = &mut self.named[at].track;
             let interval = time.since(track.last).max(0);
-            let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
-            let beat = interval as f32 / SECOND as f32;
-            let (sent, heard) = (since(activity.last(from)), since(activity.last(from.peer())));
-            track.beat(time, Gap { beat, sent, heard });
+            let beat = span(track.last, time);
+            track.beat(time, activity.gap(from, time, beat));
             if mode == Mode::RequestReply {
                 track.mode = mode;
             }

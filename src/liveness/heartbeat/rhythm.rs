@@ -15,7 +15,7 @@ use super::gaps::{CHANCE, Clock, FEWEST, Gap, Gaps, KEPT, Pulse, SHORTEST, fold}
 use super::polls::Part;
 use super::tls::{Records, begins_record};
 use super::track::Track;
-use super::{Activity, Chunk, Due, Heard, Moment};
+use super::{Activity, Chunk, Due, Heard, Moment, span};
 use crate::event::EventKind;
 use crate::flow::prefetch::prefetch;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
@@ -217,8 +217,8 @@ pub struct Rhythm {
 
 /// What came before a message.
 struct Before {
-    sent: Option<Time>,
-    heard: Option<Time>,
+    /// Its gap, as the first of its kind.
+    gap: Gap,
     peer_bursts: u32,
 }
 
@@ -288,11 +288,8 @@ impl Rhythm {
         if self.records[from].is_none() && begins_record(bytes) {
             self.records[from] = Some(Box::default());
         }
-        let before = Before {
-            sent: activity.last(from),
-            heard: activity.last(from.peer()),
-            peer_bursts: activity.bursts[from.peer()],
-        };
+        let gap = activity.gap(from, time, f32::INFINITY);
+        let before = Before { gap, peer_bursts: activity.bursts[from.peer()] };
         if let Some(mut records) = self.records[from].take() {
             let head = &bytes[..bytes.len().min(32)];
             let cut = len.saturating_sub(bytes.len() as u32);
@@ -377,7 +374,7 @@ impl Rhythm {
             first: message.time,
             first_frame: message.frame,
             last: message.time,
-            last_gap: Gap { beat: f32::INFINITY, ..before.gap(message.time, message.time) },
+            last_gap: before.gap,
             first_reply: Moment::NEVER,
             first_reply_frame: 0,
             seen: 1,
@@ -566,13 +563,6 @@ fn keys(message: &Message<'_>) -> ([(u32, Likeness); 3], usize) {
     (keys, count)
 }
 
-impl Before {
-    fn gap(&self, time: Time, last: Time) -> Gap {
-        let since = |t: Option<Time>| t.map_or(f32::INFINITY, |t| time.since(t).max(0) as f32 / SECOND as f32);
-        Gap { beat: since(Some(last)), sent: since(self.sent), heard: since(self.heard) }
-    }
-}
-
 /// Whether two gaps are alike, or one is twice the other.
 fn alike(a: f32, b: f32) -> bool {
     fold(a, b, 0.35).or(fold(b, a, 0.35)).is_some_and(|k| k <= 2)
@@ -584,7 +574,7 @@ impl Class {
     }
 
     fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
-        let gap = before.gap(message.time, self.last);
+        let gap = Gap { beat: span(self.last, message.time), ..before.gap };
         // A known timer keeps its class without hits.
         if self.detail.as_ref().is_some_and(|d| d.track.is_none()) {
             let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
@@ -809,10 +799,9 @@ impl Detail {
             track.reply(time);
         }
         track.gaps = std::mem::take(&mut self.gaps);
-        track.pulse = Some(pulse);
         track.len = self.content.len;
         track.sample = self.content.sample().to_vec();
-        track.look();
+        track.begin(pulse);
         track.wait();
         self.track = Some(track);
     }

@@ -135,6 +135,14 @@ impl Track {
         self.pull();
     }
 
+    /// Takes the timer that was just found in all its gaps.
+    pub fn begin(&mut self, pulse: Pulse) {
+        self.steady = pulse.chance <= UNSTEADY;
+        self.pulse = Some(pulse);
+        self.looked = self.gaps.seen();
+        self.pull();
+    }
+
     /// Begins to wait for the next beat.
     pub fn wait(&mut self) {
         let period = self.pulse.map(|p| nanos(1.5 * f64::from(p.period)));

@@ -117,6 +117,21 @@ impl<const HEAD: usize> Framer<HEAD> {
     }
 }
 
+/// The place of the first such byte, looked for in eight bytes at a time.
+fn find(bytes: &[u8], byte: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // Its bytes that are the one sought become 0, and the first of these is the first whose upper bit this sets.
+        let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        let zero = word.wrapping_sub(ONES) & !word & (ONES * 0x80);
+        if zero != 0 {
+            return Some(8 * at + zero.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&b| b == byte).map(|at| 8 * words.len() + at)
+}
+
 /// Cuts one side's stream into lines ended by LF, with blocks of known length between them. Keeps at most `HEAD` bytes of
 /// each line.
 #[derive(Clone, Debug)]
@@ -167,7 +182,7 @@ impl<const HEAD: usize> Lines<HEAD> {
             if std::mem::take(&mut self.done) {
                 (self.have, self.len) = (0, 0);
             }
-            let end = bytes.iter().position(|&b| b == b'\n').map(|at| at + 1);
+            let end = find(bytes, b'\n').map(|at| at + 1);
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             *bytes = rest;
             let keep = part.len().min(HEAD - self.have);
