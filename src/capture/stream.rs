@@ -165,7 +165,10 @@ impl Buffer {
             self.start = 0;
         }
         if want > self.bytes.len() {
-            self.bytes.resize(want.next_power_of_two(), 0);
+            // Zeroed pages cost nothing until they are written; resize() would write every one.
+            let mut wider = vec![0; want.next_power_of_two()];
+            wider[..self.end].copy_from_slice(&self.bytes[..self.end]);
+            self.bytes = wider;
         }
         match source.read(&mut self.bytes[self.end..]) {
             Ok(0) => Ok(Filled::End),
