@@ -628,18 +628,28 @@ impl Seeking {
 
     /// Takes the next chunk; the protocol, once one knows the opening.
     fn take(&mut self, chunk: &Chunk<'_>, ports: Both<u16>, from_start: bool) -> Option<Found> {
-        if self.keep(chunk) == 0 {
+        // The first of a side is copied only if it leaves something to wait for.
+        let fresh = self.bytes[chunk.from].is_empty() && !chunk.bytes.is_empty();
+        if !fresh && self.keep(chunk) == 0 {
             return None;
+        }
+        let mut bytes = Both(self.bytes.0.each_ref().map(Vec::as_slice));
+        if fresh {
+            bytes[chunk.from] = &chunk.bytes[..chunk.bytes.len().min(OPENING_LIMIT)];
         }
         // A little more of the same tells them little more.
-        let have = self.bytes.0.iter().map(Vec::len).sum::<usize>();
-        let full = self.bytes[chunk.from].len() >= OPENING_LIMIT;
-        if have < self.asked + self.asked / 4 && !full && self.pieces.len() < OPENING_PIECES {
-            return None;
+        let have = bytes.0.iter().map(|bytes| bytes.len()).sum::<usize>();
+        let full = bytes[chunk.from].len() >= OPENING_LIMIT;
+        let pieces = self.pieces.len() + usize::from(fresh);
+        let mut found = None;
+        if have >= self.asked + self.asked / 4 || full || pieces >= OPENING_PIECES {
+            self.asked = have;
+            found = ask(&Opening { ports, bytes, from_start }, &mut self.excluded);
         }
-        self.asked = have;
-        let opening = Opening { ports, bytes: Both(self.bytes.0.each_ref().map(Vec::as_slice)), from_start };
-        ask(&opening, &mut self.excluded)
+        if fresh && (found.is_some() || self.excluded != ALL_EXCLUDED) {
+            self.keep(chunk);
+        }
+        found
     }
 
     /// Whether nothing more can come of it.
