@@ -130,7 +130,7 @@ enum Letter {
     Other,
 }
 
-const LETTERS: [Letter; 256] = {
+static LETTERS: [Letter; 256] = {
     let mut letters = [Letter::None; 256];
     let mut b = 0;
     while b < letters.len() {
@@ -495,6 +495,31 @@ mod tests {
             meaning((0..9).map(|n: u8| [b"\xfe\x01".as_slice(), &vec![n * 29; n as usize]].concat())),
             Meaning::Noise
         );
+    }
+
+    #[test]
+    fn every_byte_is_text_or_not_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let text = (b' '..=b'~').contains(&byte) || byte.is_ascii_whitespace();
+            for at in 0..19 {
+                let mut bytes = *b"nineteen characters";
+                bytes[at] = byte;
+                assert_eq!(is_text(&bytes), text, "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_heeds_every_byte() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 0..bytes.len() {
+            assert_ne!(digest(0, &bytes[..len]), digest(0, &bytes[..len + 1]));
+            for at in 0..len {
+                let mut other = bytes[..len].to_vec();
+                other[at] ^= 0x80;
+                assert_ne!(digest(0, &bytes[..len]), digest(0, &other), "{at} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -339,7 +339,7 @@ impl Gaps {
 
 /// The start and size of the largest group of sorted `gaps` whose greatest is at most `ratio` times its least.
 fn densest(gaps: &[f32], ratio: f32) -> (usize, usize) {
-    // Mostly all of a timer's.
+    // Mostly they are all one timer's.
     if let [first, .., last] = gaps
         && *last <= first * ratio
     {
@@ -384,6 +384,14 @@ mod tests {
         assert!((at_least(8, 10, 0.5) - 56.0 / 1024.0).abs() < 1e-12);
         assert!((at_least(0, 10, 0.3) - 1.0).abs() < 1e-12);
         assert!((at_least(3, 3, 0.1) - 0.001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_densest_group_is_the_first_of_the_largest() {
+        assert_eq!(densest(&[], 1.1), (0, 0));
+        assert_eq!(densest(&[1.0, 1.05, 1.1], 1.1), (0, 3));
+        assert_eq!(densest(&[1.0, 2.0, 2.1, 4.0, 4.1, 4.2, 8.0], 1.1), (3, 3));
+        assert_eq!(densest(&[1.0, 1.05, 3.0, 3.1, 9.0], 1.1), (0, 2));
     }
 
     #[test]

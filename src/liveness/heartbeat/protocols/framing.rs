@@ -225,6 +225,17 @@ impl<const HEAD: usize> Lines<HEAD> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_byte_is_found_at_its_first_place() {
+        let bytes = b"\x0b\x8a\x0b\x09\xff\0\x0b\x0b\x0a\x0b\x0a\0\x8a\x0b\xff\x09\x0b\x0a";
+        for start in 0..bytes.len() {
+            for &byte in bytes {
+                let bytes = &bytes[start..];
+                assert_eq!(find(bytes, byte), bytes.iter().position(|&b| b == byte), "{byte:#x} in {bytes:x?}");
+            }
+        }
+    }
+
     /// Two-byte big-endian length that counts what follows it.
     fn measure(head: &[u8]) -> Measure {
         match head {
