@@ -274,9 +274,10 @@ impl Flows {
 
     /// What was seen of a flow, and what this host's kernel knew of its sockets, before anything is concluded from it.
     fn sum_up(&self, watched: &Watched, end: Time) -> (FlowSummary, Context) {
-        let (mut summary, context) = watched.summary_at_end(end, &self.lost);
+        let mut summed_up = watched.summary_at_end(end, &self.lost);
+        let summary = &mut summed_up.0;
         summary.sockets = self.sockets.of(&summary.ends, summary.first, summary.last);
-        (summary, context)
+        summed_up
     }
 
     /// Counts the flows: begins with `none`, and gives `one` each flow with no more than what flows are counted by

@@ -497,11 +497,12 @@ impl Watched {
     /// those that would be told then.
     #[must_use]
     pub fn summary_at_end(&self, end: Time, lost: &Losses) -> (FlowSummary, Context) {
-        let (mut summary, context) = self.summary(end);
+        // Taken apart and put together, it would be copied.
+        let mut summed_up = self.summary(end);
         if !self.finished {
-            summary.deaths = self.live.deaths_if_ended(&self.conn, end, lost);
+            summed_up.0.deaths = self.live.deaths_if_ended(&self.conn, end, lost);
         }
-        (summary, context)
+        summed_up
     }
 
     /// What is known of the flow, and what the verdicts need besides.
@@ -520,7 +521,7 @@ impl Watched {
         let keepalive = |side: Side| self.live.probes(side).map(|p| p.summary());
         let unknown =
             || Exposure { noticed_by: NoticedBy::None, worst_case_s: None, basis: Ground::Observed, note: "".into() };
-        let summary = FlowSummary {
+        let summary = || FlowSummary {
             id: self.id,
             ends: c.ends.both(),
             handshake: c.handshake,
@@ -557,7 +558,7 @@ impl Watched {
             missing_bytes: odd.map_or(0, |o| o.missing),
             doubtful: self.live.doubtful(),
         };
-        (summary, context)
+        (summary(), context)
     }
 }
 

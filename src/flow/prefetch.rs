@@ -11,15 +11,22 @@ pub fn prefetch<T>(value: &T) {
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let first = std::ptr::from_ref(value).cast::<i8>();
-        let mut at = 0;
-        while at < size_of::<T>() {
+        let line = |at: usize| {
             #[allow(unsafe_code)]
             // SAFETY: a prefetch reads nothing that the program could see and cannot fault, whatever the address; SSE,
             // which it belongs to, is part of x86-64. The address is computed without `unsafe`, by `wrapping_add`.
             unsafe {
                 _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at));
             }
+        };
+        let mut at = 0;
+        while at < size_of::<T>() {
+            line(at);
             at += LINE;
+        }
+        // What does not begin with a line may end in one more.
+        if const { align_of::<T>() < LINE } {
+            line(size_of::<T>().saturating_sub(1));
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
