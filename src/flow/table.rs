@@ -29,11 +29,11 @@ pub struct Table<F> {
     /// Hash in the upper 32 bits, flow number + 1 in the lower; `EMPTY` where free. Linear probing, at most 3/4 full.
     slots: Vec<u64>,
     used: usize,
-    /// How often flows were added or dropped, modulo 2^32.
+    /// How often flows were replaced or dropped, modulo 2^32.
     changes: u32,
 }
 
-/// What was found under a hash: the flow sought, all but surely, and in any case only until flows are added or dropped.
+/// What was found under a hash: the flow sought, all but surely, and in any case only until flows are replaced or dropped.
 #[derive(Clone, Copy, Debug)]
 pub struct Likely {
     /// [`GONE`] if nothing was found.
@@ -91,8 +91,7 @@ impl<F: Keyed> Table<F> {
     #[must_use]
     pub fn find_likely(&self, likely: Likely, hash: u32, src: &Endpoint, dst: &Endpoint) -> Option<(usize, Side)> {
         let sure = |flow: &F| flow.sender(src, dst).map(|from| (likely.number as usize, from));
-        let flow = (likely.changes == self.changes).then(|| self.likely_flow(likely)).flatten();
-        flow.and_then(sure).or_else(|| self.find(hash, src, dst))
+        self.likely_flow(likely).and_then(sure).or_else(|| self.find(hash, src, dst))
     }
 
     /// The slot of these ends, or the free one where they belong.
@@ -149,23 +148,25 @@ impl<F: Keyed> Table<F> {
         }
     }
 
-    /// The flow that was found, as long as none are added or dropped.
+    /// The flow that was found, unless flows were replaced or dropped since.
     #[inline]
     #[must_use]
-    pub fn likely_flow(&self, Likely { number, .. }: Likely) -> Option<&F> {
-        (number != GONE).then(|| self.get(number as usize))
+    pub fn likely_flow(&self, Likely { number, changes }: Likely) -> Option<&F> {
+        (number != GONE && changes == self.changes).then(|| self.get(number as usize))
     }
 
     /// Adds a flow, the newest between its ends from now on; gives its number.
     pub fn insert(&mut self, hash: u32, flow: F) -> usize {
-        self.changes = self.changes.wrapping_add(1);
         let number = self.len();
         let (a, b) = flow.ends();
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
         let at = match self.slot(hash, &a, &b) {
-            Ok((at, _)) => at,
+            Ok((at, _)) => {
+                self.changes = self.changes.wrapping_add(1);
+                at
+            }
             Err(free) => {
                 self.used += 1;
                 free
