@@ -206,11 +206,9 @@ impl Liveness {
         self.heartbeats.as_deref()
     }
 
-    /// The flow is over.
+    /// The flow is over: of most, nothing of their payload is worth keeping.
     pub fn over(&mut self) {
-        if let Some(heartbeats) = &mut self.heartbeats {
-            heartbeats.close();
-        }
+        self.heartbeats.take_if(|heartbeats| !heartbeats.close());
     }
 
     /// Probes that `side` sent.

@@ -356,13 +356,16 @@ impl Heartbeats {
         self.due = self.due.or_before(self.rhythm.due());
     }
 
-    /// The flow is over, and no first beat is to come: what was kept to find one goes.
-    pub fn close(&mut self) {
+    /// The flow is over, and no first beat is to come: what was kept to find one goes. False if nothing is left.
+    pub fn close(&mut self) -> bool {
         self.search = Search::Over;
-        if let Some(followed) = self.followed.as_mut().filter(|f| f.named.is_empty()) {
-            followed.parser = None;
-        }
+        let named = self.followed.as_mut().is_some_and(|followed| {
+            let named = !followed.named.is_empty();
+            followed.parser = followed.parser.take().filter(|_| named);
+            named
+        });
         self.rhythm.close();
+        named || self.rhythm.has_tracks()
     }
 
     /// What the protocol's handshake announced, be there beats or not.
