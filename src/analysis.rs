@@ -190,12 +190,7 @@ impl Flows {
         let Kept::Watched(tables, _) = &self.kept else { return None };
         let [table] = tables.as_slice() else { return None };
         // Flows are numbered in the order in which they came into their table.
-        let (mut low, mut high) = (0, table.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if table.get(middle).id < id { low = middle + 1 } else { high = middle }
-        }
-        self.place(low).filter(|place| table.get(place.at).id == id)
+        self.place(table.partition_point(|watched| watched.id < id)).filter(|place| table.get(place.at).id == id)
     }
 
     /// The flow of this number, below [`Flows::len`], of those that one thread analysed.
@@ -335,14 +330,7 @@ fn id(tables: &[Table<Watched>], place: Place) -> u64 {
     if tables.len() < 2 {
         return tables[place.table].get(place.at).id;
     }
-    let earlier = |table: &Table<Watched>| {
-        let (mut low, mut high) = (0, table.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if table.get(middle).opened < place.opened { low = middle + 1 } else { high = middle }
-        }
-        low
-    };
+    let earlier = |table: &Table<Watched>| table.partition_point(|watched| watched.opened < place.opened);
     let others = tables.iter().enumerate().filter(|(table, _)| *table != place.table);
     (place.at + others.map(|(_, table)| earlier(table)).sum::<usize>()) as u64 + 1
 }

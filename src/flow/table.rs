@@ -205,6 +205,17 @@ impl<F: Keyed> Table<F> {
         &self.chunks[number / CHUNK][number % CHUNK]
     }
 
+    /// How many flows come before the first for which `before` does not hold; those for which it holds come first.
+    #[must_use]
+    pub fn partition_point(&self, before: impl Fn(&F) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if before(self.get(middle)) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     /// Flow `number`, to change.
     #[inline]
     pub fn get_mut(&mut self, number: usize) -> &mut F {
