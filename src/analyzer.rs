@@ -103,6 +103,7 @@ pub struct SoFar<'a> {
 }
 
 /// What an analyzer hands over to the one to whose share of the flows it belongs.
+#[derive(Clone, Copy)]
 pub enum Handed<'a> {
     /// A segment, and the hash of its ends.
     Segment(u32, Segment<'a>),
@@ -110,6 +111,19 @@ pub enum Handed<'a> {
     Icmp(IcmpError),
     /// The time that had come before it stepped back: what fell due until then has done so.
     Time(Time),
+}
+
+impl Handed<'_> {
+    /// The same, with this for its payload if it is a segment.
+    #[inline]
+    #[must_use]
+    pub fn with_payload(self, payload: &[u8]) -> Handed<'_> {
+        match self {
+            Handed::Segment(hash, segment) => Handed::Segment(hash, Segment { payload, ..segment }),
+            Handed::Icmp(error) => Handed::Icmp(error),
+            Handed::Time(time) => Handed::Time(time),
+        }
+    }
 }
 
 /// Receives what is handed over.
@@ -124,6 +138,13 @@ struct Sought<'a> {
     /// What was found under it when the batch began.
     likely: Likely,
     segment: Segment<'a>,
+}
+
+impl<'a> Sought<'a> {
+    #[inline]
+    fn new(options: &Options, hash: u32, segment: Segment<'a>) -> Self {
+        Sought { hash, mine: options.has(hash), likely: Likely::default(), segment }
+    }
 }
 
 /// All flows and what falls due on them.
@@ -211,7 +232,7 @@ impl Analyzer {
                 }
                 Handed::Icmp(error) => {
                     self.take_sought(&mut batch[..std::mem::take(&mut count)]);
-                    self.flows.icmp(&self.options, &error);
+                    self.flows.icmp(&self.options, &error, &mut |_| ());
                 }
                 Handed::Time(time) => {
                     self.take_sought(&mut batch[..std::mem::take(&mut count)]);
@@ -225,11 +246,11 @@ impl Analyzer {
     /// Begins to look for a segment's flow.
     #[inline]
     fn seek<'a>(&self, hash: u32, segment: Segment<'a>) -> Sought<'a> {
-        let mine = self.options.has(hash);
-        if mine {
+        let sought = Sought::new(&self.options, hash, segment);
+        if sought.mine {
             self.flows.table.prefetch(hash);
         }
-        Sought { hash, mine, likely: Likely::default(), segment }
+        sought
     }
 
     fn take_sought(&mut self, batch: &mut [Option<Sought<'_>>]) {
@@ -456,17 +477,12 @@ impl Flows {
         let skipped = &mut analysis.skipped;
         match decoded {
             Decoded::Segment(segment) => {
-                let hash = table::hash(&segment.src, &segment.dst);
-                let sought = Sought { hash, mine: options.has(hash), likely: Likely::default(), segment: *segment };
+                let sought = Sought::new(options, table::hash(&segment.src, &segment.dst), *segment);
                 self.of_share(options, &sought, analysis, others, sink);
             }
             Decoded::Icmp(error) => {
                 skipped.not_tcp += 1;
-                if options.has(table::hash(&error.src, &error.dst)) {
-                    self.icmp(options, error);
-                } else {
-                    others(Handed::Icmp(*error));
-                }
+                self.icmp(options, error, others);
             }
             Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
             Decoded::Skipped(Skip::Malformed) => skipped.malformed += 1,
@@ -550,9 +566,12 @@ impl Flows {
         }
     }
 
-    fn icmp(&mut self, options: &Options, e: &IcmpError) {
+    /// Takes an ICMP error, which may belong to any share.
+    fn icmp(&mut self, options: &Options, e: &IcmpError, others: &mut Others<'_>) {
         let hash = table::hash(&e.src, &e.dst);
-        if e.unreachable()
+        if !options.has(hash) {
+            others(Handed::Icmp(*e));
+        } else if e.unreachable()
             && options.wants(&e.src, &e.dst)
             && let Some((number, told)) = self.table.find(hash, &e.src, &e.dst)
         {

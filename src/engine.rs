@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::analysis::Analysis;
 use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share, Sink};
-use crate::packet::{Frame, Segment, Time};
+use crate::packet::{Frame, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
 const READER_SHARE: u32 = 88;
@@ -170,15 +170,10 @@ impl Helper {
 
 impl Parcel {
     fn pack(&mut self, handed: Handed<'_>) {
-        let handed = match handed {
-            Handed::Segment(hash, segment) => {
-                self.bytes.extend_from_slice(segment.payload);
-                Handed::Segment(hash, Segment { payload: &[], ..segment })
-            }
-            Handed::Icmp(error) => Handed::Icmp(error),
-            Handed::Time(time) => Handed::Time(time),
-        };
-        self.handed.push(Packed { handed, end: self.bytes.len() as u32 });
+        if let Handed::Segment(_, segment) = &handed {
+            self.bytes.extend_from_slice(segment.payload);
+        }
+        self.handed.push(Packed { handed: handed.with_payload(&[]), end: self.bytes.len() as u32 });
     }
 
     /// What was packed, as it was.
@@ -187,11 +182,7 @@ impl Parcel {
         self.handed.iter().map(move |Packed { handed, end }| {
             let payload = &self.bytes[start..*end as usize];
             start = *end as usize;
-            match handed {
-                Handed::Segment(hash, segment) => Handed::Segment(*hash, Segment { payload, ..*segment }),
-                Handed::Icmp(error) => Handed::Icmp(*error),
-                Handed::Time(time) => Handed::Time(*time),
-            }
+            handed.with_payload(payload)
         })
     }
 
