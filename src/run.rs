@@ -301,8 +301,7 @@ fn info(cli: &Cli, source: &mut dyn Source, warnings: &[String], confinement: Op
 fn seen(cli: &Cli) -> String {
     match (&cli.interface, cli.sources()) {
         (Some(interface), _) => interface.clone(),
-        (None, [one]) if one.as_os_str() == "-" => "standard input".into(),
-        (None, [one]) => one.display().to_string(),
+        (None, [one]) => capture::name_of(one),
         (None, several) => count(several.len() as u64, "file"),
     }
 }

@@ -435,7 +435,9 @@ fn probe(path: &Path) -> Result<Option<u64>, CaptureError> {
     Ok(Some(kind.len()))
 }
 
-fn name_of(path: &Path) -> String {
+/// What a file is called before people; `-` is standard input.
+#[must_use]
+pub fn name_of(path: &Path) -> String {
     if path == Path::new("-") {
         "standard input".to_owned()
     } else {

@@ -14,7 +14,7 @@ mod raw;
 mod snoop;
 mod stream;
 
-pub use file::Files;
+pub use file::{Files, name_of};
 pub use interfaces::{Interface, interfaces};
 
 use std::net::IpAddr;
