@@ -600,12 +600,11 @@ impl Liveness {
         }
     }
 
-    fn resend(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, out: &mut Out<'_>) {
-        let resent = &mut self.rare().retransmissions[from];
-        *resent = resent.saturating_add(1);
+    fn resend(&mut self, c: &Connection, from: Side, s: &Segment<'_>, out: &mut Out<'_>) {
         out.tell(s.time, Some(s.frame), Some(from), EventKind::Retransmission);
-        let flight = c.half[from].flight;
-        let resends = &mut self.rare().resends[from];
+        let Rare { retransmissions, resends, .. } = self.rare();
+        retransmissions[from] = retransmissions[from].saturating_add(1);
+        let (resends, flight) = (&mut resends[from], c.half[from].flight);
         if resends.sent != flight || resends.count == 0 {
             *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
         }
