@@ -64,6 +64,10 @@ const LOOK: u64 = 4;
 /// A lower bar where the message says itself that it is a heartbeat.
 const CHANCE_IF_SAID: f64 = 0.05;
 
+/// Beats after which a timer is relied on to go on, and after how many it is asked whether it has.
+const RELIABLE: u64 = 12;
+const ASKED: u64 = 4;
+
 /// Lengths of TLS records that differ by no more than this many digits are the same reply.
 const OPAQUE_WOBBLE: u32 = 8;
 
@@ -328,7 +332,11 @@ impl Rhythm {
         for &(key, likeness) in keys.iter().filter(|_| self.tracks) {
             let known = |c: &Class| c.key == key && c.likeness == likeness && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
+                let previous = self.classes[i].last;
                 self.observe(i, &message, before, relation, heard);
+                if self.classes.get(i).is_some_and(|c| known(c) && c.is_reliable()) {
+                    self.drop_stale_shadows(keys, previous);
+                }
                 return;
             }
         }
@@ -436,6 +444,13 @@ impl Rhythm {
     fn drop_shadows(&mut self, i: usize, now: Time) {
         let from = self.classes[i].from;
         self.classes.retain(|c| c.is_track() || c.from != from || c.last != now);
+    }
+
+    /// Wider classes of the same messages, which have seen none since before its last one, neither: the timer has gone on
+    /// for so long that they will not be needed in its place.
+    fn drop_stale_shadows(&mut self, keys: &[(u32, Likeness)], previous: Time) {
+        self.classes.retain(|c| c.is_track() || c.last >= previous || !keys.contains(&(c.key, c.likeness)));
+        self.classes.shrink_to_fit();
     }
 
     /// A known beat that came in one segment with data.
@@ -571,6 +586,12 @@ fn alike(a: f32, b: f32) -> bool {
 impl Class {
     fn is_track(&self) -> bool {
         self.detail.as_ref().is_some_and(|d| d.track.is_some())
+    }
+
+    /// Whether its timer is to be relied on, asked every few beats.
+    fn is_reliable(&self) -> bool {
+        let count = self.detail.as_ref().map_or(0, |d| d.count());
+        count >= RELIABLE && count.is_multiple_of(ASKED)
     }
 
     fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
