@@ -180,9 +180,9 @@ struct Found {
 
 impl Found {
     fn add<M: Into<Cow<'static, str>>>(&mut self, code: &'static str, severity: Severity, message: impl FnOnce() -> M) {
-        // Most flows have one finding or none, and there may be a million of them.
+        // Most flows have two findings at most, and there may be a million of them.
         if self.all.is_empty() {
-            self.all = Vec::with_capacity(1);
+            self.all = Vec::with_capacity(2);
         }
         self.all.push(Finding { code, severity, message: self.words.say(message) });
     }
