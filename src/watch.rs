@@ -450,7 +450,9 @@ impl Watched {
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
-            self.live.heartbeats(&self.conn).advance(until, &mut heard);
+            let heartbeats = self.live.heartbeats(&self.conn);
+            heartbeats.advance(until, &mut heard);
+            heartbeats.conclude(until);
             Liveness::tell_heard(&mut heard, out);
         }
         if self.ended.is_none() {

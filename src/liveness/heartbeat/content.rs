@@ -175,10 +175,10 @@ pub enum Meaning {
 #[derive(Clone, Debug, Default)]
 struct Samples {
     /// A slot of `stride` bytes each.
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
+    lens: [u8; 2 * SAMPLES],
     stride: u8,
     count: u8,
-    lens: [u8; 2 * SAMPLES],
 }
 
 impl Samples {
@@ -206,22 +206,32 @@ impl Samples {
     fn set(&mut self, at: usize, head: &[u8]) {
         if head.len() > self.stride.into() {
             let stride = head.len();
-            let mut wider = vec![0; stride * self.len()];
+            let mut wider = vec![0; stride * slots(self.len().max(at + 1))].into_boxed_slice();
             for (slot, sample) in wider.chunks_exact_mut(stride).zip(self.iter()) {
                 slot[..sample.len()].copy_from_slice(sample);
             }
             (self.bytes, self.stride) = (wider, stride as u8);
         }
         let stride = usize::from(self.stride);
-        if at == self.len() {
-            // Few messages recur; most of those that do go on to.
-            let slots = [1, 4, 2 * SAMPLES].into_iter().find(|&slots| slots > at).unwrap_or(2 * SAMPLES);
-            self.bytes.reserve_exact(slots * stride - self.bytes.len());
-            self.bytes.resize(self.bytes.len() + stride, 0);
-            self.count += 1;
+        let room = stride * slots(at + 1);
+        if room > self.bytes.len() {
+            let mut wider = std::mem::take(&mut self.bytes).into_vec();
+            wider.reserve_exact(room - wider.len());
+            wider.resize(room, 0);
+            self.bytes = wider.into_boxed_slice();
         }
+        self.count = self.count.max(at as u8 + 1);
         self.bytes[at * stride..][..head.len()].copy_from_slice(head);
         self.lens[at] = head.len() as u8;
+    }
+}
+
+/// For how many samples there is room where there are `count`: few messages vary; most of those that do go on to.
+fn slots(count: usize) -> usize {
+    match count {
+        0..=2 => count,
+        3..=SAMPLES => SAMPLES,
+        _ => 2 * SAMPLES,
     }
 }
 
@@ -231,7 +241,7 @@ pub struct Content {
     /// Up to [`SAMPLES`] first different contents, then as many of the latest, in a ring.
     samples: Samples,
     /// Where in the ring the oldest is.
-    oldest: usize,
+    oldest: u8,
     last: u32,
     /// Least and greatest length, bytes.
     pub len: (u32, u32),
@@ -257,8 +267,8 @@ impl Content {
         if self.samples.len() < 2 * SAMPLES {
             self.samples.set(self.samples.len(), head);
         } else {
-            self.samples.set(SAMPLES + self.oldest, head);
-            self.oldest = (self.oldest + 1) % SAMPLES;
+            self.samples.set(SAMPLES + usize::from(self.oldest), head);
+            self.oldest = (self.oldest + 1) % SAMPLES as u8;
         }
     }
 
@@ -266,7 +276,7 @@ impl Content {
     fn runs(&self) -> [impl Iterator<Item = &[u8]> + Clone; 2] {
         let count = self.samples.len();
         let begins = count.min(SAMPLES);
-        let oldest = (begins + self.oldest).min(count);
+        let oldest = (begins + usize::from(self.oldest)).min(count);
         [(0..begins, 0..0), (oldest..count, begins..oldest)]
             .map(|(older, newer)| self.samples.range(older).chain(self.samples.range(newer)))
     }
@@ -274,7 +284,7 @@ impl Content {
     /// Bytes on the heap.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.samples.bytes.capacity()
+        self.samples.bytes.len()
     }
 
     /// Whether only the length shows.

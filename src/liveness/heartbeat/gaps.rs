@@ -12,6 +12,9 @@ use crate::summary::{Interval, Trigger};
 /// median over 32 is within 3.5 % of the timer's mean (one standard deviation, 20 % / √34).
 pub const KEPT: usize = 32;
 
+/// Room is made for so many of them at a time.
+const ROOM: usize = 8;
+
 /// Fewest gaps that can tell a timer: three, so four beats. With two, any random pair of gaps that happen to agree would.
 pub const FEWEST: usize = 3;
 
@@ -135,49 +138,62 @@ static LEAST: LazyLock<[f64; KEPT + 1]> = LazyLock::new(|| {
 type Chances = [[[f64; KEPT + 1]; KEPT + 1]; TOLERANCES.len()];
 
 /// The latest gaps of one message, and the bounds of all its gaps.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Gaps {
-    kept: Vec<Gap>,
+    /// Room for the latest, in a ring once there are [`KEPT`].
+    room: Box<[Gap]>,
     /// Gaps ever taken.
-    seen: u64,
+    seen: u32,
     /// Least and greatest gap between beats ever.
-    bounds: Option<(f32, f32)>,
+    bounds: (f32, f32),
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Gaps { room: Box::default(), seen: 0, bounds: (f32::INFINITY, 0.0) }
+    }
 }
 
 impl Gaps {
     /// Takes the next beat's gap.
     pub fn push(&mut self, gap: Gap) {
-        let (low, high) = self.bounds.unwrap_or((gap.beat, gap.beat));
-        self.bounds = Some((low.min(gap.beat), high.max(gap.beat)));
-        if self.kept.len() < KEPT {
-            if self.kept.len() == self.kept.capacity() {
-                let room = if self.kept.is_empty() { FEWEST } else { KEPT - self.kept.len() };
-                self.kept.reserve_exact(room);
-            }
-            self.kept.push(gap);
-        } else {
-            self.kept[(self.seen % KEPT as u64) as usize] = gap;
+        self.bounds = (self.bounds.0.min(gap.beat), self.bounds.1.max(gap.beat));
+        let at = self.seen as usize % KEPT;
+        if at == self.room.len() {
+            // Few messages recur; most of those that do go on to.
+            let more = if at == 0 { FEWEST } else { ROOM - at % ROOM };
+            let mut wider = std::mem::take(&mut self.room).into_vec();
+            wider.reserve_exact(more);
+            wider.resize(at + more, gap);
+            self.room = wider.into_boxed_slice();
         }
-        self.seen += 1;
+        self.room[at] = gap;
+        self.seen = self.seen.saturating_add(1);
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.kept.capacity() * size_of::<Gap>()
+        self.room.len() * size_of::<Gap>()
     }
 
     /// Gaps ever taken.
     #[must_use]
-    pub fn seen(&self) -> u64 {
+    pub fn seen(&self) -> u32 {
         self.seen
+    }
+
+    /// The latest gaps, in no order.
+    fn kept(&self) -> &[Gap] {
+        &self.room[..(self.seen as usize).min(KEPT)]
     }
 
     /// The last `n` gaps, oldest first.
     pub fn last(&self, n: usize) -> impl Iterator<Item = &Gap> + Clone {
-        let start = if self.kept.len() < KEPT { 0 } else { (self.seen % KEPT as u64) as usize };
-        let (newer, older) = self.kept.split_at(start);
-        older.iter().chain(newer).skip(self.kept.len().saturating_sub(n))
+        let kept = self.kept();
+        let start = if kept.len() < KEPT { 0 } else { self.seen as usize % KEPT };
+        let (newer, older) = kept.split_at(start);
+        older.iter().chain(newer).skip(kept.len().saturating_sub(n))
     }
 
     /// Only the last `n` gaps, as if the others had never been.
@@ -190,7 +206,7 @@ impl Gaps {
 
     /// Forgets the last `n` gaps.
     pub fn drop_last(&mut self, n: usize) {
-        let rest = self.last(KEPT).copied().take(self.kept.len().saturating_sub(n)).collect::<Vec<_>>();
+        let rest = self.last(KEPT).copied().take(self.kept().len().saturating_sub(n)).collect::<Vec<_>>();
         *self = Gaps::default();
         rest.into_iter().for_each(|gap| self.push(gap));
     }
@@ -207,7 +223,7 @@ impl Gaps {
                 best = Some(pulse);
             }
             // No other can do better.
-            if best.is_some_and(|best| best.chance <= LEAST[self.kept.len()]) {
+            if best.is_some_and(|best| best.chance <= LEAST[self.kept().len()]) {
                 break;
             }
         }
@@ -217,13 +233,13 @@ impl Gaps {
     fn pulse_by(&self, clock: Clock) -> Option<Pulse> {
         // Where nothing else was sent, clocks show the same gaps; the first stands for all.
         let earlier = Clock::ALL.into_iter().take_while(|c| *c != clock);
-        if earlier.into_iter().any(|c| self.kept.iter().all(|g| g.by(clock) == g.by(c))) {
+        if earlier.into_iter().any(|c| self.kept().iter().all(|g| g.by(clock) == g.by(c))) {
             return None;
         }
         let mut buffer = [0.0; KEPT];
         let gaps = self.sorted(clock, &mut buffer);
         let n = gaps.len();
-        if n < FEWEST || n * 2 < self.kept.len() {
+        if n < FEWEST || n * 2 < self.kept().len() {
             return None;
         }
         let mut best: Option<Pulse> = None;
@@ -259,7 +275,7 @@ impl Gaps {
         // Numbers that are not negative have the order of their bits.
         let mut bits = [0; KEPT];
         let mut n = 0;
-        for gap in self.kept.iter().map(|g| g.by(clock)).filter(|g| g.is_finite()).take(KEPT) {
+        for gap in self.kept().iter().map(|g| g.by(clock)).filter(|g| g.is_finite()) {
             bits[n] = gap.to_bits();
             n += 1;
         }
@@ -280,7 +296,7 @@ impl Gaps {
         let may_fold = beat_tolerance < 0.2;
         let fits = |gap| fold(gap, period, beat_tolerance).is_some_and(|k| k == 1 || may_fold);
         let mut counts = [(0u32, 0u32, 0u32); Clock::IDLE.len()];
-        for gap in &self.kept {
+        for gap in self.kept() {
             let telling = gap.beat - TELLING * period;
             // The other clocks show no less.
             if gap.by(Clock::Any) >= telling {
@@ -327,10 +343,7 @@ impl Gaps {
             return None;
         }
         let middle = median(gaps);
-        let (low, high) = match (clock, self.bounds) {
-            (Clock::Beat, Some(bounds)) => bounds,
-            _ => (gaps[0], gaps[gaps.len() - 1]),
-        };
+        let (low, high) = if clock == Clock::Beat { self.bounds } else { (gaps[0], gaps[gaps.len() - 1]) };
         gaps.iter_mut().for_each(|g| *g = (*g - middle).abs());
         gaps.sort_unstable_by(f32::total_cmp);
         Some(Interval { median: middle.into(), min: low.into(), max: high.into(), mad: median(gaps).into() })

@@ -208,6 +208,8 @@ struct Followed {
 #[derive(Debug)]
 struct Named {
     track: Track,
+    /// First bytes of a beat.
+    sample: Vec<u8>,
     declared_s: Option<f64>,
     /// Beats and replies not told yet; `None` once its pace is a heartbeat's, and then they are told at once.
     held: Option<Vec<Heard>>,
@@ -283,7 +285,7 @@ pub struct Heartbeats {
     due: Due,
     rhythm: Rhythm,
     /// What is known at the end, which verdicts and report ask for again.
-    last: Option<Box<(Time, Vec<HeartbeatSummary>)>>,
+    last: Option<Box<(Time, Box<[HeartbeatSummary]>)>>,
 }
 
 impl Heartbeats {
@@ -383,7 +385,19 @@ impl Heartbeats {
     /// Nothing more will come before `now`: what is known then is kept at hand.
     pub fn settle(&mut self, now: Time) {
         let known = self.summaries(now).into_owned();
-        self.last = (!known.is_empty()).then(|| Box::new((now, known)));
+        self.last = (!known.is_empty()).then(|| Box::new((now, known.into_boxed_slice())));
+    }
+
+    /// Nothing more will come, and nobody asks for another moment than `now`: of all that was kept to find beats, what is
+    /// known then is left.
+    pub fn conclude(&mut self, now: Time) {
+        if self.last.as_ref().is_none_or(|last| last.0 != now) {
+            self.settle(now);
+        }
+        (self.search, self.rhythm) = (Search::Over, Rhythm::default());
+        if let Some(followed) = &mut self.followed {
+            (followed.parser, followed.named) = (None, Vec::new());
+        }
     }
 
     /// What is known at time `now`, by first beat. `now` is the end of the flow, or of the capture while it is open:
@@ -404,7 +418,7 @@ impl Heartbeats {
         let tracks: Vec<&Track> = named.iter().map(|n| &n.track).collect();
         let mut all = self.rhythm.summaries(now, &self.activity, &tracks, self.any_pace());
         let paced = named.iter().filter(|n| n.is_paced());
-        all.extend(paced.map(|n| n.track.latest().summary(now, &self.activity, n.declared_s)));
+        all.extend(paced.map(|n| n.track.latest().summary(now, &self.activity, n.declared_s, &n.sample)));
         all.sort_by_key(|s| s.first);
         all
     }
@@ -501,7 +515,7 @@ impl Followed {
     fn heap(&self) -> usize {
         let named = self.named.iter().map(|n| {
             let held = n.held.as_ref().map_or(0, |h| h.capacity() * size_of::<Heard>());
-            size_of::<Named>() + n.track.heap() + held
+            size_of::<Named>() + n.track.heap() + n.sample.capacity() + held
         });
         let parser = if self.parser.is_some() { MOST_PARSER } else { 0 };
         size_of::<Followed>() + parser + named.sum::<usize>() + self.declared.capacity() * size_of::<Declaration>()
@@ -555,12 +569,11 @@ impl Followed {
             }
             (at, Some(interval))
         } else if self.named.len() < MOST_NAMED {
-            let mut track = Track::new(from, Some(protocol), kind, mode, time);
+            let track = Track::new(from, Some(protocol), kind, mode, time);
             sample.truncate(32);
-            track.sample = sample;
             let governs = |d: &&Declaration| d.protocol == protocol && d.sender.is_none_or(|s| s == from);
             let declared_s = self.declared.iter().find(governs).map(|d| d.seconds);
-            self.named.push(Named { track, declared_s, held: Some(Vec::new()) });
+            self.named.push(Named { track, sample, declared_s, held: Some(Vec::new()) });
             (self.named.len() - 1, None)
         } else {
             return;
@@ -623,7 +636,15 @@ impl Seeking {
     fn keep(&mut self, chunk: &Chunk<'_>) -> usize {
         let Chunk { time, frame, from, bytes, len } = *chunk;
         let kept = bytes.len().min(OPENING_LIMIT - self.bytes[from].len());
+        // Most that are not known by their first pieces are known by the next.
+        if self.bytes[from].capacity() - self.bytes[from].len() < kept {
+            let more = kept.max(self.bytes[from].len() / 4);
+            self.bytes[from].reserve_exact(more);
+        }
         self.bytes[from].extend_from_slice(&bytes[..kept]);
+        if self.pieces.len() == self.pieces.capacity() {
+            self.pieces.reserve_exact(2 + self.pieces.len() / 4);
+        }
         self.pieces.push(Piece { time, frame, from, kept: kept as u16, len });
         self.unkept += usize::from(kept == 0);
         kept

@@ -24,9 +24,6 @@ use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 /// Classes of one flow. A beat must recur before so many other kinds of message push it out; past that, [`Doorkeeper`].
 pub const CLASSES: usize = 32;
 
-/// Room for those of a request and its reply.
-const FIRST_CLASSES: usize = 8;
-
 /// Most bytes that one flow's classes and [`Doorkeeper`] take.
 #[cfg(test)]
 const MOST_HEAP: usize = CLASSES * 5 * 1024 + 4096;
@@ -55,11 +52,11 @@ const ECHO_SHARE: i64 = 50;
 const PHASES: usize = 4;
 
 /// Gaps of two or more whole periods in a row that are a longer period: at 20 % loss, 1 in 15 000 runs of six is that.
-const LOST_IN_A_ROW: u64 = 6;
+const LOST_IN_A_ROW: u32 = 6;
 
 /// A timer is looked for at every message of a class until it has so many gaps, then at every [`LOOK`]th.
-const MANY: u64 = 16;
-const LOOK: u64 = 4;
+const MANY: u32 = 16;
+const LOOK: u32 = 4;
 
 /// A lower bar where the message says itself that it is a heartbeat.
 const CHANCE_IF_SAID: f64 = 0.05;
@@ -138,45 +135,67 @@ struct Replies {
     key: u32,
     lead: u32,
     /// Messages that drew that kind; that were followed by any kind.
-    keyed: u64,
-    any: u64,
+    keyed: u32,
+    any: u32,
     /// Replies that were data.
-    large: u64,
+    large: u32,
     /// What the replies of that kind say.
     content: Content,
 }
 
-/// When and in which frame a message came.
-type Place = (Time, u64);
-
 /// Beats that make a steady timer known.
 const FIRST_BEATS: usize = FEWEST + 1;
 
-/// A beat and its reply.
-type Beat = (Place, Option<Place>);
+/// When and in which frame a beat came, and the reply to it.
+#[derive(Clone, Copy, Debug)]
+struct Beat {
+    time: Time,
+    frame: u64,
+    replied: Moment,
+    reply_frame: u64,
+}
+
+impl Beat {
+    fn new(message: &Message<'_>) -> Self {
+        Beat { time: message.time, frame: message.frame, replied: Moment::NEVER, reply_frame: 0 }
+    }
+
+    /// Takes a message of the other side: the first is the reply.
+    fn reply(&mut self, message: &Message<'_>) {
+        if self.replied == Moment::NEVER {
+            (self.replied, self.reply_frame) = (Moment::at(message.time), message.frame);
+        }
+    }
+}
 
 /// A class whose message recurred.
 #[derive(Debug)]
 struct Detail {
-    gaps: Gaps,
-    /// Beats not yet told, with their replies: told once the class is known for a heartbeat.
-    beats: Vec<Beat>,
+    stage: Stage,
     content: Content,
     replies: Replies,
     /// Bursts of the other side before the class's second message, and before its last.
     peer_bursts: (u32, u32),
     /// Messages that repeated the other side's last message; that answered a class of the other side.
-    echoes: u64,
-    answers: u64,
+    echoes: u32,
+    answers: u32,
     /// Its digest.
     last: u32,
-    track: Option<Track>,
+    /// Gaps in a row that are not one period.
+    off_beat: u32,
     /// Whether its beats are told: a heartbeat's are, as far as its first ones show.
     told: bool,
-    /// Gaps in a row that are not one period.
-    off_beat: usize,
     /// Earlier phases, with other periods.
-    past: Vec<Track>,
+    past: Box<[Track]>,
+}
+
+/// Whether a class is known for its timer.
+#[derive(Debug)]
+enum Stage {
+    /// Not yet: its gaps, and its latest beats, which are to be told once it is known for a heartbeat.
+    Sought(Gaps, Vec<Beat>),
+    /// It is.
+    Known(Track),
 }
 
 #[derive(Debug)]
@@ -186,11 +205,7 @@ struct Class {
     from: Side,
     last: Time,
     last_gap: Gap,
-    first: Time,
-    first_frame: u64,
-    /// The reply to the first message, and its frame.
-    first_reply: Moment,
-    first_reply_frame: u64,
+    first: Beat,
     /// Messages that may be beats, and those too close to the one before.
     seen: u32,
     crowded: u32,
@@ -242,12 +257,13 @@ impl Rhythm {
     pub fn heap(&self) -> usize {
         let detail = |d: &Detail| {
             size_of::<Detail>()
-                + d.gaps.heap()
-                + d.beats.capacity() * size_of::<Beat>()
+                + match &d.stage {
+                    Stage::Sought(gaps, beats) => gaps.heap() + beats.capacity() * size_of::<Beat>(),
+                    Stage::Known(track) => track.heap(),
+                }
                 + d.content.heap()
                 + d.replies.content.heap()
-                + d.track.iter().chain(&d.past).map(Track::heap).sum::<usize>()
-                + d.past.capacity() * size_of::<Track>()
+                + d.past.iter().map(|t| size_of::<Track>() + t.heap()).sum::<usize>()
         };
         let details = self.classes.iter().filter_map(|c| c.detail.as_deref()).map(detail).sum::<usize>();
         let records = self.records.0.iter().flatten().count() * size_of::<Records>();
@@ -347,6 +363,9 @@ impl Rhythm {
             self.large[from] = Moment::at(time); // the end of something large
             return;
         }
+        if self.classes.is_empty() {
+            self.classes.reserve_exact(count);
+        }
         // From the narrowest to the widest class: the wider waits while a narrower holds as many of its messages.
         let mut narrower = 0;
         for &(key, likeness) in keys {
@@ -379,12 +398,9 @@ impl Rhythm {
             key,
             likeness,
             from: message.from,
-            first: message.time,
-            first_frame: message.frame,
+            first: Beat::new(message),
             last: message.time,
             last_gap: before.gap,
-            first_reply: Moment::NEVER,
-            first_reply_frame: 0,
             seen: 1,
             crowded: 0,
             held: false,
@@ -392,9 +408,6 @@ impl Rhythm {
             detail: None,
         };
         if room {
-            if self.classes.capacity() == 0 {
-                self.classes.reserve_exact(FIRST_CLASSES);
-            }
             self.classes.push(class);
             return;
         }
@@ -425,12 +438,12 @@ impl Rhythm {
         let class = &self.classes[i];
         let is_track = class.is_track();
         self.tracks |= is_track;
-        if let Some(track) = class.detail.as_ref().and_then(|d| d.track.as_ref()) {
+        if let Some(track) = class.track() {
             self.due = self.due.or_before(track.due());
-        }
-        // What looked like a timer at first and does not go on so must not keep its messages from other classes.
-        if class.detail.as_ref().and_then(|d| d.track.as_ref()).is_some_and(|t| !t.steady) {
-            self.classes.swap_remove(i);
+            // What looked like a timer at first and does not go on so must not keep its messages from other classes.
+            if !track.steady {
+                self.classes.swap_remove(i);
+            }
         }
         is_track
     }
@@ -444,6 +457,7 @@ impl Rhythm {
     fn drop_shadows(&mut self, i: usize, now: Time) {
         let from = self.classes[i].from;
         self.classes.retain(|c| c.is_track() || c.from != from || c.last != now);
+        self.classes.shrink_to_fit();
     }
 
     /// Wider classes of the same messages, which have seen none since before its last one, neither: the timer has gone on
@@ -490,7 +504,7 @@ impl Rhythm {
         }
         self.due = Due::default();
         for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
-            if let Some(track) = &mut detail.track {
+            if let Stage::Known(track) = &mut detail.stage {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
                 heard.truncate(if detail.told { heard.len() } else { before });
@@ -509,7 +523,7 @@ impl Rhythm {
         let mut tracks: Vec<(&Class, &Detail, Cow<'_, Track>)> = Vec::new();
         for class in &self.classes {
             if let Some(detail) = &class.detail
-                && let Some(track) = &detail.track
+                && let Some(track) = detail.track()
             {
                 tracks.push((class, detail, track.latest()));
             }
@@ -519,7 +533,7 @@ impl Rhythm {
         let mut all = Vec::new();
         for (class, detail, track) in &tracks {
             let same = |other: &&Track| other.from == track.from && coincide(other, track);
-            let answers = |other: &&Track| other.from != track.from && other.last_reply == Some(track.last);
+            let answers = |other: &&Track| other.from != track.from && other.last_reply == Moment::at(track.last);
             if told.iter().chain(named).any(same) || named.iter().any(answers) || detail.follows() || !track.steady {
                 continue;
             }
@@ -529,8 +543,9 @@ impl Rhythm {
             let present: &Track = track;
             for phase in detail.past.iter().chain([present]) {
                 let now = if std::ptr::eq(phase, present) { now } else { phase.last };
-                let replies = if mode == Mode::RequestReply { phase.replies } else { 0 };
-                all.push(HeartbeatSummary { kind, mode, replies, ..phase.summary(now, activity, None) });
+                let replies = if mode == Mode::RequestReply { phase.replies.into() } else { 0 };
+                let told = phase.summary(now, activity, None, detail.content.sample());
+                all.push(HeartbeatSummary { kind, mode, replies, ..told });
             }
         }
         all
@@ -584,8 +599,12 @@ fn alike(a: f32, b: f32) -> bool {
 }
 
 impl Class {
+    fn track(&self) -> Option<&Track> {
+        self.detail.as_ref().and_then(|d| d.track())
+    }
+
     fn is_track(&self) -> bool {
-        self.detail.as_ref().is_some_and(|d| d.track.is_some())
+        self.track().is_some()
     }
 
     /// Whether its timer is to be relied on, asked every few beats.
@@ -597,7 +616,7 @@ impl Class {
     fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, heard: &mut Vec<Heard>) {
         let gap = Gap { beat: span(self.last, message.time), ..before.gap };
         // A known timer keeps its class without hits.
-        if self.detail.as_ref().is_some_and(|d| d.track.is_none()) {
+        if self.detail.as_ref().is_some_and(|d| d.track().is_none()) {
             let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
             let hit = alike(gap.beat, self.last_gap.beat) || idle();
             self.hits = (self.hits + if hit { 1 } else { -1 }).clamp(-4, 8);
@@ -606,35 +625,33 @@ impl Class {
         self.last_gap = gap;
         self.seen = self.seen.saturating_add(1);
         let from = self.from;
-        let first = ((self.first, self.first_frame), self.first_reply.get().map(|time| (time, self.first_reply_frame)));
+        let first = self.first;
         let detail = self.detail.get_or_insert_with(|| {
             let mut beats = Vec::with_capacity(FIRST_BEATS);
             beats.push(first);
             Box::new(Detail {
-                gaps: Gaps::default(),
-                beats,
+                stage: Stage::Sought(Gaps::default(), beats),
                 content: Content::default(),
                 replies: Replies::default(),
                 peer_bursts: (before.peer_bursts, before.peer_bursts),
                 echoes: 0,
                 answers: 0,
                 last: 0,
-                track: None,
-                told: false,
                 off_beat: 0,
-                past: Vec::new(),
+                told: false,
+                past: Box::default(),
             })
         });
         detail.last = relation.digest;
         detail.peer_bursts.1 = before.peer_bursts;
-        detail.echoes += u64::from(relation.echoes);
-        detail.answers += u64::from(relation.answers);
+        detail.echoes = detail.echoes.saturating_add(relation.echoes.into());
+        detail.answers = detail.answers.saturating_add(relation.answers.into());
         if !message.bytes.is_empty() {
             detail.content.push(message.bytes, message.len, message.opaque);
         }
         detail.replies.waiting = true;
         detail.replies.asked = false;
-        if detail.track.is_some() {
+        let Stage::Sought(gaps, beats) = &mut detail.stage else {
             detail.beat(message, gap);
             if detail.count().is_power_of_two() {
                 self.judge();
@@ -644,26 +661,27 @@ impl Class {
                 self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
             }
             return;
+        };
+        if beats.len() > KEPT {
+            beats.remove(0);
         }
-        if detail.beats.len() > KEPT {
-            detail.beats.remove(0);
-        }
-        detail.beats.push(((message.time, message.frame), None));
-        detail.gaps.push(gap);
+        beats.push(Beat::new(message));
+        gaps.push(gap);
         // Once many gaps made no timer, one more hardly does.
         if self.hits < 1 || self.held || self.crowded >= self.seen {
             return;
         }
-        if detail.gaps.seen() > MANY && !detail.gaps.seen().is_multiple_of(LOOK) {
+        if gaps.seen() > MANY && !gaps.seen().is_multiple_of(LOOK) {
             return;
         }
-        let said = |detail: &Detail| self.likeness == Likeness::Shape && detail.content.says_heartbeat();
-        if let Some(pulse) = detail.gaps.pulse(CHANCE_IF_SAID)
-            && (pulse.chance <= CHANCE || said(detail))
+        let said = || self.likeness == Likeness::Shape && detail.content.says_heartbeat();
+        if let Some(pulse) = gaps.pulse(CHANCE_IF_SAID)
+            && (pulse.chance <= CHANCE || said())
         {
-            detail.begin(from, pulse);
+            let (gaps, beats) = (std::mem::take(gaps), std::mem::take(beats));
+            detail.begin(from, gaps, &beats, pulse);
             self.judge();
-            self.tell_all(heard);
+            self.tell_all(&beats, heard);
         }
     }
 
@@ -688,16 +706,14 @@ impl Class {
     }
 
     /// Tells the beats that made the class known.
-    fn tell_all(&mut self, heard: &mut Vec<Heard>) {
-        let Some(detail) = &mut self.detail else { return };
-        let beats = std::mem::take(&mut detail.beats);
+    fn tell_all(&self, beats: &[Beat], heard: &mut Vec<Heard>) {
         let mut last: Option<Time> = None;
-        for ((time, frame), reply) in beats {
-            let interval = last.map(|l| time.since(l));
-            last = Some(time);
-            self.tell(time, frame, EventKind::Heartbeat { protocol: None, interval }, heard);
-            if let Some((time, frame)) = reply {
-                self.tell_reply(time, frame, heard);
+        for beat in beats {
+            let interval = last.map(|l| beat.time.since(l));
+            last = Some(beat.time);
+            self.tell(beat.time, beat.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            if let Some(time) = beat.replied.get() {
+                self.tell_reply(time, beat.reply_frame, heard);
             }
         }
     }
@@ -713,8 +729,8 @@ impl Class {
     fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
         let last = self.last;
         let Some(detail) = self.detail.as_mut() else {
-            if self.first_reply == Moment::NEVER && message.time.since(last) <= REPLY_WITHIN {
-                (self.first_reply, self.first_reply_frame) = (Moment::at(message.time), message.frame);
+            if message.time.since(last) <= REPLY_WITHIN {
+                self.first.reply(message);
             }
             return false;
         };
@@ -731,29 +747,35 @@ impl Class {
         let first = !replies.asked;
         if first {
             replies.asked = true;
-            replies.any += 1;
+            replies.any = replies.any.saturating_add(1);
             if replies.lead == 0 {
                 (replies.key, replies.keyed, replies.content) = (key, 0, Content::default());
             }
-            replies.lead = if key == replies.key { replies.lead + 1 } else { replies.lead.saturating_sub(1) };
+            replies.lead =
+                if key == replies.key { replies.lead.saturating_add(1) } else { replies.lead.saturating_sub(1) };
         }
         let counts = key == replies.key;
         if counts {
             replies.waiting = false;
-            replies.keyed += 1;
+            replies.keyed = replies.keyed.saturating_add(1);
             replies.content.push(message.bytes, message.len, message.opaque);
         }
         if !(first || counts) {
             return false;
         }
-        replies.large += u64::from(message.len > LARGE);
-        if let Some(track) = &mut detail.track {
-            if first || track.last_reply.is_none_or(|t| t < last) {
-                track.reply(message.time);
-                self.tell_reply(message.time, message.frame, heard);
+        replies.large = replies.large.saturating_add((message.len > LARGE).into());
+        match &mut detail.stage {
+            Stage::Known(track) => {
+                if first || track.last_reply < Moment::at(last) {
+                    track.reply(message.time);
+                    self.tell_reply(message.time, message.frame, heard);
+                }
             }
-        } else if let Some(beat) = detail.beats.last_mut() {
-            beat.1.get_or_insert((message.time, message.frame));
+            Stage::Sought(_, beats) => {
+                if let Some(beat) = beats.last_mut() {
+                    beat.reply(message);
+                }
+            }
         }
         counts
     }
@@ -761,7 +783,7 @@ impl Class {
     /// Whether a beat of this class is due and the message holds it: its end, its beginning, or anywhere in a small one.
     fn is_due_in(&self, message: &Message<'_>) -> bool {
         let Some(detail) = self.detail.as_ref().filter(|_| self.from == message.from) else { return false };
-        let Some((_, period)) = detail.track.as_ref().and_then(Track::timer) else { return false };
+        let Some((_, period)) = detail.track().and_then(Track::timer) else { return false };
         let since = message.time.since(self.last) as f32 / SECOND as f32 / period;
         if !(0.6..3.0).contains(&since) {
             return false;
@@ -776,7 +798,7 @@ impl Class {
     /// What the class is, judged by what it says and what is answered; `None` if neither a heartbeat nor a poll.
     fn kind(&self) -> Option<BeatKind> {
         let detail = self.detail.as_ref()?;
-        let track = detail.track.as_ref()?;
+        let track = detail.track()?;
         let content = &detail.content;
         match content.poll() {
             Some(Part::Request) => return Some(BeatKind::Polling),
@@ -786,8 +808,9 @@ impl Class {
         let says = content.says_heartbeat();
         let replies = &detail.replies;
         if !says && detail.mode() == Mode::RequestReply {
-            let one_kind = replies.keyed * 2 >= replies.any;
-            if replies.large * 2 > replies.any || !one_kind || replies.wander() && !replies.content.says_heartbeat() {
+            let Replies { keyed, any, large, .. } = *replies;
+            let one_kind = keyed >= any - any / 2;
+            if large > any / 2 || !one_kind || replies.wander() && !replies.content.says_heartbeat() {
                 return Some(BeatKind::Polling);
             }
         }
@@ -807,39 +830,37 @@ impl Replies {
 }
 
 impl Detail {
+    fn track(&self) -> Option<&Track> {
+        if let Stage::Known(track) = &self.stage { Some(track) } else { None }
+    }
+
     /// The class is known for its timer: its beats so far become a track.
-    fn begin(&mut self, from: Side, pulse: Pulse) {
-        let (first, last) = match (&self.beats.first(), &self.beats.last()) {
-            (Some(first), Some(last)) => (first.0.0, last.0.0),
-            _ => return,
-        };
-        let mut track = Track::new(from, None, BeatKind::Heartbeat, Mode::OneWay, first);
-        track.count = self.beats.len() as u64;
-        track.last = last;
-        for (time, ..) in self.beats.iter().filter_map(|b| b.1) {
-            track.reply(time);
-        }
-        track.gaps = std::mem::take(&mut self.gaps);
+    fn begin(&mut self, from: Side, gaps: Gaps, beats: &[Beat], pulse: Pulse) {
+        let (Some(first), Some(last)) = (beats.first(), beats.last()) else { return };
+        let mut track = Track::new(from, None, BeatKind::Heartbeat, Mode::OneWay, first.time);
+        track.count = beats.len() as u32;
+        track.last = last.time;
+        beats.iter().filter_map(|b| b.replied.get()).for_each(|time| track.reply(time));
+        track.gaps = gaps;
         track.len = self.content.len;
-        track.sample = self.content.sample().to_vec();
         track.begin(pulse);
         track.wait();
-        self.track = Some(track);
+        self.stage = Stage::Known(track);
     }
 
     /// The next beat of a known timer; where its period has changed for good, a new phase begins.
     fn beat(&mut self, message: &Message<'_>, gap: Gap) {
-        let Some(track) = &mut self.track else { return };
+        let Stage::Known(track) = &mut self.stage else { return };
         track.measure(message.len);
         let old = track.pulse;
         track.beat(message.time, gap);
         let Some(old) = old else { return };
         let on_beat = fold(gap.by(old.clock), old.period, 1.5 * old.tolerance.max(0.1)) == Some(1);
-        self.off_beat = if on_beat { 0 } else { self.off_beat + 1 };
-        if self.off_beat <= FEWEST || track.gaps.seen() <= self.off_beat as u64 + 2 {
+        self.off_beat = if on_beat { 0 } else { self.off_beat.saturating_add(1) };
+        if self.off_beat <= FEWEST as u32 || track.gaps.seen() <= self.off_beat.saturating_add(2) {
             return;
         }
-        let tail = track.gaps.tail(self.off_beat);
+        let tail = track.gaps.tail(self.off_beat as usize);
         // Gaps of whole periods are lost beats first, a longer period only where so many in a row are not likely.
         let lost = |g: &Gap| fold(g.by(old.clock), old.period, old.tolerance.max(0.1)).is_some();
         if tail.seen() < LOST_IN_A_ROW && tail.last(KEPT).all(lost) {
@@ -848,10 +869,12 @@ impl Detail {
         let other = |p: &Pulse| (p.period / old.period - 1.0).abs() > 0.25 && p.share > 0.99;
         let Some(pulse) = tail.pulse(CHANCE).filter(other) else { return };
         let next = track.split(tail, old, pulse);
-        self.past.push(std::mem::replace(track, next));
-        if self.past.len() >= PHASES {
-            self.past.remove(0);
+        let mut past = std::mem::take(&mut self.past).into_vec();
+        past.push(std::mem::replace(track, next));
+        if past.len() >= PHASES {
+            past.remove(0);
         }
+        self.past = past.into_boxed_slice();
         self.off_beat = 0;
     }
 
@@ -862,26 +885,28 @@ impl Detail {
 
     /// Beats of all phases.
     fn count(&self) -> u64 {
-        self.track.as_ref().map_or(0, |t| t.count) + self.past.iter().map(|t| t.count).sum::<u64>()
+        self.track().into_iter().chain(&self.past).map(|t| u64::from(t.count)).sum()
     }
 
     /// Whether the class's beats are answered: by one kind of reply, or by whatever the other side sends if that is
     /// little else.
     fn mode(&self) -> Mode {
-        let (r, count) = (&self.replies, self.count());
-        let only = self.heard_bursts() * 2 <= r.any * 3 + 2;
-        if r.keyed * 2 >= count || r.any * 2 >= count && only { Mode::RequestReply } else { Mode::OneWay }
+        let (keyed, any) = (u64::from(self.replies.keyed), u64::from(self.replies.any));
+        let count = self.count();
+        let only = self.heard_bursts() * 2 <= any * 3 + 2;
+        if keyed * 2 >= count || any * 2 >= count && only { Mode::RequestReply } else { Mode::OneWay }
     }
 
     /// Whether the class answers rather than beats: most of its messages came as replies to one class of the other side,
     /// or nearly each followed one of the other side's at once, and nearly each of those drew one.
     fn follows(&self) -> bool {
-        let Some(track) = &self.track else { return false };
-        if self.answers * 5 >= self.count() * 3 {
+        let Some(track) = self.track() else { return false };
+        if u64::from(self.answers) * 5 >= self.count() * 3 {
             return true;
         }
         let Some(pulse) = track.pulse else { return false };
-        let symmetric = self.echoes * 2 > track.count && self.content.meaning() == Meaning::Constant;
+        let symmetric =
+            u64::from(self.echoes) * 2 > u64::from(track.count) && self.content.meaning() == Meaning::Constant;
         let share = if symmetric { ECHO_SHARE } else { REPLY_SHARE };
         let within = (REPLY_WITHIN as f32 / SECOND as f32).min(pulse.period / share as f32);
         let gaps = || track.gaps.last(KEPT);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, fold};
-use super::{Activity, Heard};
+use super::{Activity, Heard, Moment};
 use crate::event::EventKind;
 use crate::packet::{SECOND, Time, nanos};
 use crate::summary::{BeatKind, HeartbeatSummary, Mode, Side, Trigger};
@@ -13,13 +13,13 @@ use crate::summary::{BeatKind, HeartbeatSummary, Mode, Side, Trigger};
 const MISSED_TOLERANCE: f32 = 0.35;
 
 /// Missed beats told one by one while a silence lasts; a summary counts them all.
-const MOST_TOLD: u64 = 16;
+const MOST_TOLD: u8 = 16;
 
 /// A known timer is given up once chance explains its gaps this well.
 const UNSTEADY: f64 = 10.0 * CHANCE;
 
 /// A timer is looked for anew where a beat is off, at each doubling of their number, and at each of this many.
-const LOOK: u64 = 16;
+const LOOK: u32 = 16;
 
 /// One recurring message of one side.
 #[derive(Clone, Debug)]
@@ -37,15 +37,13 @@ pub struct Track {
     /// The last beat.
     pub last: Time,
     /// Beats.
-    pub count: u64,
+    pub count: u32,
     /// Replies.
-    pub replies: u64,
+    pub replies: u32,
     /// The last reply.
-    pub last_reply: Option<Time>,
+    pub last_reply: Moment,
     /// Least and greatest length, bytes.
     pub len: (u32, u32),
-    /// First bytes of a beat.
-    pub sample: Vec<u8>,
     /// The gaps before its beats.
     pub gaps: Gaps,
     /// The timer behind them, when it was last looked for.
@@ -53,13 +51,13 @@ pub struct Track {
     /// Whether that timer restarts with traffic, and with which.
     trigger: (Trigger, Clock),
     /// How many gaps there were when it was last looked for.
-    looked: u64,
+    looked: u32,
     /// Whether the latest gaps still are a timer's: what looked like one at first may not go on so.
     pub steady: bool,
     /// Beats that a gap between two others shows as missing.
-    missed: u64,
+    missed: u32,
     /// Those that the present silence has shown and that were told.
-    told: u64,
+    told: u8,
     /// When the next may have to be told.
     due: Time,
 }
@@ -68,7 +66,7 @@ impl Track {
     /// Bytes on the heap.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.gaps.heap() + self.sample.capacity()
+        self.gaps.heap()
     }
 
     /// Begins with a first beat.
@@ -83,9 +81,8 @@ impl Track {
             last: first,
             count: 1,
             replies: 0,
-            last_reply: None,
+            last_reply: Moment::NEVER,
             len: (u32::MAX, 0),
-            sample: Vec::new(),
             gaps: Gaps::default(),
             pulse: None,
             trigger: (Trigger::Undetermined, Clock::Beat),
@@ -99,16 +96,17 @@ impl Track {
 
     /// Takes a beat that came after `gap`.
     pub fn beat(&mut self, time: Time, gap: Gap) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.last = self.last.max(time);
         self.told = 0;
         if let Some((clock, period)) = self.timer() {
-            self.missed += u64::from(fold(gap.by(clock), period, MISSED_TOLERANCE).unwrap_or(1) - 1);
+            let missed = fold(gap.by(clock), period, MISSED_TOLERANCE).unwrap_or(1) - 1;
+            self.missed = self.missed.saturating_add(missed);
         }
         self.gaps.push(gap);
         let on_beat =
             |p: Pulse| [p.clock, self.trigger.1].iter().all(|&c| fold(gap.by(c), p.period, p.tolerance) == Some(1));
-        let off = self.count <= KEPT as u64 || self.steady;
+        let off = self.count <= KEPT as u32 || self.steady;
         if off && !self.pulse.is_some_and(on_beat) || self.count.is_power_of_two() || self.count.is_multiple_of(LOOK) {
             self.look();
         }
@@ -156,8 +154,8 @@ impl Track {
 
     /// Takes a reply.
     pub fn reply(&mut self, time: Time) {
-        self.replies += 1;
-        self.last_reply = Some(time);
+        self.replies = self.replies.saturating_add(1);
+        self.last_reply = Moment::at(time);
     }
 
     /// Ends this phase: its last gaps, `tail`, are the first of the next, which runs by `pulse` where this one ran by
@@ -167,21 +165,18 @@ impl Track {
         let moved = tail.seen();
         let span: f64 = tail.last(KEPT).map(|g| f64::from(g.beat)).sum();
         let start = self.last.plus(-nanos(span));
-        let missed = tail
-            .last(KEPT)
-            .filter_map(|g| fold(g.by(old.clock), old.period, MISSED_TOLERANCE))
-            .map(|k| u64::from(k - 1));
+        let missed = tail.last(KEPT).filter_map(|g| fold(g.by(old.clock), old.period, MISSED_TOLERANCE)).map(|k| k - 1);
         self.missed = self.missed.saturating_sub(missed.sum());
         let mut next = self.clone();
         next.first = start;
-        next.count = moved + 1;
+        next.count = moved.saturating_add(1);
         next.replies = self.replies.min(next.count);
         next.missed = 0;
         next.pulse = Some(pulse);
         self.count = self.count.saturating_sub(moved);
         self.replies = self.replies.saturating_sub(next.replies.saturating_sub(1));
         self.last = start;
-        self.last_reply = self.last_reply.map(|t| t.min(start));
+        self.last_reply = self.last_reply.min(Moment::at(start));
         self.pulse = Some(old);
         self.gaps.drop_last(KEPT.min(moved as usize));
         self.pull();
@@ -235,22 +230,22 @@ impl Track {
         self.due = Time(i64::MAX);
         let Some((since, period)) = self.running(activity) else { return };
         let after = |periods: f64| since.plus(nanos(f64::from(period) * periods));
-        let overdue = self.overdue(now, activity).min(MOST_TOLD);
+        let overdue = self.overdue(now, activity).min(MOST_TOLD.into()) as u8;
         while self.told < overdue {
             self.told += 1;
-            let time = after(self.told as f64);
+            let time = after(f64::from(self.told));
             let kind = EventKind::HeartbeatMissed { protocol: self.protocol };
             heard.push(Heard { time, frame: None, from: self.from, kind });
         }
         if self.told < MOST_TOLD {
-            self.due = after(self.told as f64 + 1.5);
+            self.due = after(f64::from(self.told) + 1.5);
         }
     }
 
     /// How sure it is that this is what it is reported as, 0 to 1: the share of gaps that its timer explains, less while
     /// beats are few.
     fn confidence(&self) -> f64 {
-        let few = self.count as f64 / (self.count as f64 + 2.0);
+        let few = f64::from(self.count) / (f64::from(self.count) + 2.0);
         match (self.protocol, self.pulse) {
             (Some(_), _) => few.max(0.9),
             (None, Some(p)) => f64::from(p.share) * few * (1.0 - p.chance),
@@ -258,9 +253,9 @@ impl Track {
         }
     }
 
-    /// What is known at `now`.
+    /// What is known at `now`; `sample` is the first bytes of a beat.
     #[must_use]
-    pub fn summary(&self, now: Time, activity: &Activity, declared_s: Option<f64>) -> HeartbeatSummary {
+    pub fn summary(&self, now: Time, activity: &Activity, declared_s: Option<f64>, sample: &[u8]) -> HeartbeatSummary {
         let (trigger, clock) = self.trigger;
         let clock = if trigger == Trigger::Fixed { Clock::Beat } else { clock };
         HeartbeatSummary {
@@ -270,16 +265,16 @@ impl Track {
             mode: self.mode,
             trigger,
             declared_s,
-            count: self.count,
-            replies: self.replies,
-            missed: self.missed.saturating_add(self.overdue(now, activity)),
+            count: self.count.into(),
+            replies: self.replies.into(),
+            missed: u64::from(self.missed).saturating_add(self.overdue(now, activity)),
             payload_len: self.len,
-            sample: self.sample.clone(),
+            sample: sample.to_vec(),
             interval: self.gaps.interval(clock),
             confidence: self.confidence(),
             first: self.first,
             last: self.last,
-            last_reply: self.last_reply,
+            last_reply: self.last_reply.get(),
         }
     }
 }
