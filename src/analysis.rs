@@ -190,7 +190,7 @@ impl Flows {
         let Kept::Watched(tables, _) = &self.kept else { return None };
         let [table] = tables.as_slice() else { return None };
         // Flows are numbered in the order in which they came into their table.
-        self.place(table.partition_point(|watched| watched.id < id)).filter(|place| table.get(place.at).id == id)
+        self.place(table.partition_point(|watched| watched.id() < id)).filter(|place| table.get(place.at).id() == id)
     }
 
     /// The flow of this number, below [`Flows::len`], of those that one thread analysed.
@@ -198,7 +198,7 @@ impl Flows {
     pub fn place(&self, number: usize) -> Option<Place> {
         let Kept::Watched(tables, _) = &self.kept else { return None };
         let [table] = tables.as_slice() else { return None };
-        (number < table.len()).then(|| Place { opened: table.get(number).opened, table: 0, at: number })
+        (number < table.len()).then(|| Place { opened: table.get(number).opened(), table: 0, at: number })
     }
 
     /// When each side of a flow last heard the other, as far as the capture tells.
@@ -300,7 +300,7 @@ impl Flows {
                 let watched = tables[table].get(at);
                 let (mut summary, context) = self.sum_up(watched, end);
                 verdict::outline(&mut summary, &context);
-                one(&mut counted, Place { opened: watched.opened, table, at }, &summary);
+                one(&mut counted, Place { opened: watched.opened(), table, at }, &summary);
             }
             counted
         };
@@ -318,7 +318,7 @@ impl Flows {
 fn in_order(tables: &[Table<Watched>]) -> impl Iterator<Item = Place> + '_ {
     let mut next = vec![0; tables.len()];
     std::iter::from_fn(move || {
-        let place = |table: usize| Place { opened: tables[table].get(next[table]).opened, table, at: next[table] };
+        let place = |table: usize| Place { opened: tables[table].get(next[table]).opened(), table, at: next[table] };
         let first = (0..tables.len()).filter(|&t| next[t] < tables[t].len()).map(place).min()?;
         next[first.table] += 1;
         Some(first)
@@ -328,9 +328,9 @@ fn in_order(tables: &[Table<Watched>]) -> impl Iterator<Item = Place> + '_ {
 /// A flow's number, the same whether one thread or several analysed the capture.
 fn id(tables: &[Table<Watched>], place: Place) -> u64 {
     if tables.len() < 2 {
-        return tables[place.table].get(place.at).id;
+        return tables[place.table].get(place.at).id();
     }
-    let earlier = |table: &Table<Watched>| table.partition_point(|watched| watched.opened < place.opened);
+    let earlier = |table: &Table<Watched>| table.partition_point(|watched| watched.opened() < place.opened);
     let others = tables.iter().enumerate().filter(|(table, _)| *table != place.table);
     (place.at + others.map(|(_, table)| earlier(table)).sum::<usize>()) as u64 + 1
 }
@@ -343,7 +343,7 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
     for (table, flows) in tables.iter().enumerate() {
         for (at, watched) in flows.iter().enumerate().filter(|(_, w)| !w.deaths().is_empty()) {
             wanted.entry(key(watched)).or_default();
-            dead.push(Place { opened: watched.opened, table, at });
+            dead.push(Place { opened: watched.opened(), table, at });
         }
     }
     if wanted.is_empty() {
@@ -352,7 +352,7 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
     for (table, flows) in tables.iter().enumerate() {
         for (at, watched) in flows.iter().enumerate().filter(|(_, w)| w.handshake() == Handshake::Full) {
             if let Some(starts) = wanted.get_mut(&key(watched)) {
-                starts.push((watched.first(), id(tables, Place { opened: watched.opened, table, at })));
+                starts.push((watched.first(), id(tables, Place { opened: watched.opened(), table, at })));
             }
         }
     }

@@ -398,7 +398,7 @@ impl Flows {
     fn let_go(&mut self, now: Time, sink: &mut Sink<'_>) {
         self.crowded = false;
         let mut excess = self.size().saturating_sub(self.memory.map_or(usize::MAX, |m| m / 4 * 3));
-        let key = |w: &Watched| (w.interest(now), w.id);
+        let key = |w: &Watched| (w.interest(now), w.id());
         let mut order: Vec<_> = self.table.iter().map(|w| (key(w), w.heap() as u32)).collect();
         order.sort_unstable_by_key(|(key, _)| *key);
         let kept = order.iter().find(|(_, heap)| {
@@ -413,7 +413,7 @@ impl Flows {
                 return true;
             }
             self.heap -= watched.heap();
-            watched.finish(now, &mut Out { flow: watched.id, sink, lost: &self.lost });
+            watched.finish(now, &mut Out { flow: watched.id(), sink, lost: &self.lost });
             let (mut summary, context) = watched.summary(now);
             verdict::outline(&mut summary, &context);
             self.let_go.add(&summary);
@@ -550,7 +550,7 @@ impl Flows {
 
     fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink, lost: &self.lost };
+        let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
         if self.data {
             watched.segment_with_data(from, s, &mut self.heard, &mut out);
         } else {
@@ -598,7 +598,7 @@ impl Flows {
             if !watched.is_scheduled(due) {
                 continue;
             }
-            let mut out = Out { flow: watched.id, sink, lost: &self.lost };
+            let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
             if let Some(again) = watched.fall_due(now, &mut out) {
                 self.plan(again, number);
             }
@@ -616,8 +616,8 @@ impl Flows {
     /// A new connection has taken the flow's ends.
     fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id, sink, lost: &self.lost };
-        watched.finish(now, &mut out);
+        let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
+        watched.replace(now, &mut out);
     }
 
     /// The last verdicts of all flows.
@@ -625,7 +625,7 @@ impl Flows {
         for number in 0..self.table.len() {
             self.table.prefetch_next(number, |watched| watched.prefetch(0, false));
             let watched = self.table.get_mut(number);
-            let mut out = Out { flow: watched.id, sink, lost: &self.lost };
+            let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
             watched.finish(end, &mut out);
         }
     }

@@ -34,6 +34,31 @@ impl Time {
     }
 }
 
+/// A number in six bytes, of a frame or a flow: it ends at 2^48 - 1, which ten million frames a second reach in a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number([u16; 3]);
+
+impl Number {
+    /// The greatest.
+    const MAX: u64 = (1 << 48) - 1;
+
+    /// As one number.
+    #[inline]
+    #[must_use]
+    pub fn get(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
+}
+
+impl From<u64> for Number {
+    #[inline]
+    fn from(number: u64) -> Self {
+        let number = number.min(Number::MAX);
+        Number([number as u16, (number >> 16) as u16, (number >> 32) as u16])
+    }
+}
+
 /// A span in seconds, for people and for JSON.
 #[inline]
 #[must_use]
@@ -283,4 +308,17 @@ pub enum Decoded<'a> {
     Icmp(IcmpError),
     /// Nothing for the flows.
     Skipped(Skip),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_six_bytes_are_exact_up_to_their_end() {
+        for number in [0, 1, 0xffff, 0x1_0000, 0x1234_5678_9abc, Number::MAX] {
+            assert_eq!(Number::from(number).get(), number);
+        }
+        assert_eq!(Number::from(u64::MAX).get(), Number::MAX);
+    }
 }

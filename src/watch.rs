@@ -11,7 +11,7 @@ use crate::liveness::limits;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{Break, Context, Sign};
 use crate::liveness::{Liveness, Out};
-use crate::packet::{Endpoint, IcmpError, Nanos, SECOND, Segment, Time, seconds};
+use crate::packet::{Endpoint, IcmpError, Nanos, Number, SECOND, Segment, Time, seconds};
 use crate::summary::{
     Basis, Both, Cost, Death, End, Exposure, FlowSummary, Ground, Handshake, NoticedBy, Side, Traffic,
 };
@@ -29,26 +29,20 @@ pub enum Reopening<'a> {
 /// A flow under watch.
 #[repr(align(64))]
 pub struct Watched {
-    /// The flow's id, from 1.
-    pub id: u64,
-    /// The frame at which it was opened.
-    pub opened: u64,
+    id: Number,
+    opened: Number,
     conn: Connection,
     live: Liveness,
-    odd: Option<Box<Odd>>,
-    /// Bytes on the heap when they were last counted.
-    heap: u32,
-    bare_segment: u16,
+    /// Bytes on the heap when they were last counted, in units of [`HEAP_UNIT`].
+    heap: u16,
     /// How it ended, once that was told.
     ended: Option<End>,
     /// Whether nothing more can come: the capture ended, or a new connection took the ends.
     finished: bool,
-    /// When it will be looked at again, [`NEVER`] if that is not planned; once it is finished, when that was.
-    moment: Time,
 }
 
 /// A million of them are read and written all the time, and memory comes in lines.
-const _: () = assert!(size_of::<Watched>() <= 6 * LINE);
+const _: () = assert!(size_of::<Watched>() <= 4 * LINE);
 
 /// What would be lost with a flow, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,20 +62,8 @@ pub enum Interest {
 /// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
 const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
 
-/// A time that does not come.
-const NEVER: Time = Time(i64::MAX);
-
-/// What few of a million flows need.
-#[derive(Default)]
-struct Odd {
-    holes: Both<Option<Holes>>,
-    /// A SYN that may begin a new connection between the same ends.
-    reopening: Option<Segment<'static>>,
-    /// How the flow broke, seen from the silence before.
-    broke: Option<Break>,
-    duplicates: u64,
-    missing: u64,
-}
+/// A flow has a megabyte on the heap at most: the caps of what it keeps leave it far below that.
+const HEAP_UNIT: usize = 16;
 
 impl Keyed for Watched {
     fn ends(&self) -> (Endpoint, Endpoint) {
@@ -90,12 +72,7 @@ impl Keyed for Watched {
 
     #[inline]
     fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side> {
-        let (ends, (client, server)) = (&self.conn.ends, (Side::Client, Side::Server));
-        if ends.is(client, src) && ends.is(server, dst) {
-            Some(client)
-        } else {
-            (ends.is(server, src) && ends.is(client, dst)).then_some(server)
-        }
+        self.conn.ends.sender(src, dst)
     }
 }
 
@@ -104,22 +81,35 @@ impl Watched {
     #[must_use]
     pub fn new(id: u64, opened: u64, conn: Connection) -> Self {
         Watched {
-            id,
-            opened,
+            id: id.into(),
+            opened: opened.into(),
             conn,
             live: Liveness::default(),
-            odd: None,
             heap: 0,
-            bare_segment: 0,
             ended: None,
             finished: false,
-            moment: NEVER,
         }
+    }
+
+    /// The flow's id, from 1.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id.get()
+    }
+
+    /// The frame at which it was opened.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.get()
     }
 
     /// Asks for what a segment will need besides the flow itself, a step further from it each time.
     #[inline]
     pub fn prefetch(&self, step: usize, payload: bool) {
+        if step == 0 {
+            self.conn.prefetch();
+        }
         self.live.prefetch(step, payload);
     }
 
@@ -167,7 +157,7 @@ impl Watched {
     /// Bytes on the heap when they were last counted.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.heap as usize
+        usize::from(self.heap) * HEAP_UNIT
     }
 
     /// Counts the bytes on the heap every now and then: after a power of two of segments, every 64, and at the end. Gives by how much
@@ -177,12 +167,10 @@ impl Watched {
         let [client, server] = &self.conn.half.0;
         let segments = client.packets.wrapping_add(server.packets);
         (segments % 64 == 0 || segments.is_power_of_two() || self.ended.is_some()).then(|| {
-            let odd = self
-                .odd
-                .as_ref()
-                .map_or(0, |o| size_of::<Odd>() + o.holes.0.iter().flatten().map(Holes::heap).sum::<usize>());
-            let before = std::mem::replace(&mut self.heap, (odd + self.live.heap()) as u32);
-            self.heap as isize - before as isize
+            let before = self.heap();
+            let units = (self.conn.heap() + self.live.heap()).div_ceil(HEAP_UNIT);
+            self.heap = u16::try_from(units).unwrap_or(u16::MAX);
+            self.heap() as isize - before as isize
         })
     }
 
@@ -197,7 +185,7 @@ impl Watched {
             Interest::Over
         } else if !answered {
             Interest::Unanswered
-        } else if self.moment != NEVER {
+        } else if self.live.odd().is_some_and(|odd| odd.moment.is_some()) {
             Interest::Suspect
         } else if now.since(last) > IDLE {
             Interest::Idle
@@ -207,14 +195,10 @@ impl Watched {
         (interest, last)
     }
 
-    fn odd(&mut self) -> &mut Odd {
-        self.odd.get_or_insert_default()
-    }
-
     /// Whether a SYN waits for the answer that makes it a new connection.
     #[must_use]
     pub fn reopening(&self) -> bool {
-        self.odd.as_ref().is_some_and(|o| o.reopening.is_some())
+        self.live.odd().is_some_and(|o| o.reopening.is_some())
     }
 
     /// Whether a segment between the same ends begins a new connection, or belongs to one that is beginning.
@@ -236,17 +220,17 @@ impl Watched {
                 if c.over() || (never_opened && !again) {
                     return if again && c.handshake != Handshake::Full { Reopening::No } else { Reopening::Yes(None) };
                 }
-                self.odd().reopening = Some(Segment { payload: &[], payload_len: 0, ..*s });
+                self.live.make_odd().reopening = Some(Segment { payload: &[], payload_len: 0, ..*s });
                 return Reopening::Waits;
             }
             let confirmed = |syn: &mut Segment<'_>| syn.src == s.dst && s.ack == syn.seq.wrapping_add(1);
-            return match self.odd.as_mut().and_then(|o| o.reopening.take_if(confirmed)) {
+            return match self.live.odd_mut().and_then(|o| o.reopening.take_if(confirmed)) {
                 Some(syn) => Reopening::Yes(Some(syn)),
                 None => Reopening::No,
             };
         }
         // While the SYN waits, what its sender says is a refusal of the challenge, and the rest belongs to the old flow.
-        match self.odd.as_ref().and_then(|o| o.reopening) {
+        match self.live.odd().and_then(|o| o.reopening) {
             Some(syn) if s.flags.rst() && s.src == syn.src => Reopening::Waits,
             _ => Reopening::No,
         }
@@ -263,7 +247,7 @@ impl Watched {
     pub fn is_new(&mut self, from: Side, s: &Segment<'_>) -> bool {
         let copy = self.conn.recent.is_copy(from, s);
         if copy {
-            self.odd().duplicates += 1;
+            self.live.make_odd().duplicates += 1;
         }
         !copy
     }
@@ -290,7 +274,7 @@ impl Watched {
         self.live.after(&mut self.conn, from, s, judged, out);
         Liveness::tell_heard(heard, out);
         if s.payload_len == 0 && !s.flags.syn() {
-            self.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
+            self.conn.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
         }
         if self.conn.over() && self.ended.is_none() && self.settled() {
             let end = self.end();
@@ -302,9 +286,9 @@ impl Watched {
 
     /// The same, and tells of new data in it.
     pub fn segment_with_data(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
-        let before = self.conn.half[from].bytes;
+        let before = self.conn.bytes(from);
         self.segment(from, s, heard, out);
-        let bytes = self.conn.half[from].bytes.saturating_sub(before);
+        let bytes = self.conn.bytes(from).saturating_sub(before);
         if bytes > 0 {
             out.tell(s.time, Some(s.frame), Some(from), EventKind::Data { bytes });
         }
@@ -319,7 +303,7 @@ impl Watched {
     }
 
     fn has_hole(&self, side: Side) -> bool {
-        self.odd.as_ref().is_some_and(|o| o.holes[side].is_some())
+        self.live.odd().is_some_and(|o| o.holes[side].is_some())
     }
 
     /// Hands new payload on in stream order; true if the segment filled a hole.
@@ -340,18 +324,18 @@ impl Watched {
             }
             return false;
         }
-        let mut holes = self.odd().holes[from].take().unwrap_or_else(|| Holes::new(next));
+        let mut holes = self.live.make_odd().holes[from].take().unwrap_or_else(|| Holes::new(next));
         let fills = shape == Shape::Resend && holes.wants(s.seq, s.payload_len);
         let mut lost = 0;
         holes.push(s.seq, s.payload, s.payload_len, s.frame, s.time, &mut |piece| {
             lost += pass_on(&mut self.live, &self.conn, from, piece, heard);
         });
-        self.odd().missing += lost;
+        self.live.make_odd().missing += lost;
         if fills {
-            self.conn.half[from].bytes += u64::from(s.payload_len);
+            self.conn.add_bytes(from, s.payload_len);
         }
         if !holes.closed() {
-            self.odd().holes[from] = Some(holes);
+            self.live.make_odd().holes[from] = Some(holes);
             let una = self.conn.half[from].una;
             if self.conn.half[from].known.has(Known::UNA) {
                 self.give_up(from, una, heard);
@@ -368,19 +352,19 @@ impl Watched {
 
     /// What the peer has acknowledged and the capture has not shown will not come.
     fn give_up(&mut self, of: Side, ack: u32, heard: &mut Vec<Heard>) {
-        if let Some(mut holes) = self.odd.as_mut().and_then(|o| o.holes[of].take()) {
+        if let Some(mut holes) = self.live.odd_mut().and_then(|o| o.holes[of].take()) {
             let mut lost = 0;
             holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, heard));
-            self.odd().missing += lost;
+            self.live.make_odd().missing += lost;
             if !holes.closed() {
-                self.odd().holes[of] = Some(holes);
+                self.live.make_odd().holes[of] = Some(holes);
             }
         }
     }
 
     /// The peer acknowledged `len` bytes that the capture does not hold.
     fn missed(&mut self, of: Side, len: u32) {
-        self.odd().missing += u64::from(len);
+        self.live.make_odd().missing += u64::from(len);
         if self.live.known_heartbeats().is_some() {
             self.live.heartbeats(&self.conn).gap(of, u64::from(len));
         }
@@ -407,8 +391,8 @@ impl Watched {
             return;
         }
         let survived = if refused { c.survived(silence) } else { c.longest_silence };
-        let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
-        self.odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
+        let payload_survived = Break::survived(c.longest_payload_silence(), payload_silence);
+        self.live.make_odd().broke = Some(Break { silence, payload_silence, survived, payload_survived, sign, by });
     }
 
     /// An ICMP error about a segment that `told` had sent.
@@ -422,23 +406,31 @@ impl Watched {
         if !self.live.suspects() {
             return None;
         }
-        let due = self.live.due(&self.conn).filter(|due| *due < self.moment)?;
-        self.moment = due;
+        let planned = self.live.odd().and_then(|odd| odd.moment);
+        let due = self.live.due(&self.conn).filter(|due| planned.is_none_or(|planned| *due < planned))?;
+        self.live.make_odd().moment = Some(due);
         Some(due)
     }
 
     /// Whether it is to be looked at just then.
     #[must_use]
     pub fn is_scheduled(&self, at: Time) -> bool {
-        self.moment == at && !self.finished
+        !self.finished && self.live.odd().is_some_and(|odd| odd.moment == Some(at))
     }
 
     /// The time to look has come; gives the next time if there is one.
     pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
-        self.moment = NEVER;
+        self.live.make_odd().moment = None;
         self.live.by_silence(&self.conn, now, false, out);
-        self.moment = self.live.due(&self.conn).filter(|d| *d > now)?;
-        Some(self.moment)
+        let due = self.live.due(&self.conn).filter(|d| *d > now)?;
+        self.live.make_odd().moment = Some(due);
+        Some(due)
+    }
+
+    /// A new connection took the ends: the last verdicts.
+    pub fn replace(&mut self, now: Time, out: &mut Out<'_>) {
+        self.live.make_odd();
+        self.finish(now, out);
     }
 
     /// Nothing more will come: the last verdicts.
@@ -446,7 +438,11 @@ impl Watched {
         if self.finished {
             return;
         }
-        (self.finished, self.moment) = (true, now);
+        self.finished = true;
+        // Else it is the capture that ends.
+        if let Some(odd) = self.live.odd_mut() {
+            odd.moment = Some(now);
+        }
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
@@ -483,7 +479,7 @@ impl Watched {
     /// Until when beats were due: the flow's end, or the capture's while it is open.
     fn open_until(&self, capture_end: Time) -> Time {
         match self.end() {
-            End::Open if self.finished => self.moment,
+            End::Open if self.finished => self.live.odd().and_then(|odd| odd.moment).unwrap_or(capture_end),
             End::Open => capture_end,
             _ => self.conn.last(),
         }
@@ -517,14 +513,14 @@ impl Watched {
         let sides = |f: &dyn Fn(Side) -> u64| Both([f(Side::Client), f(Side::Server)]);
         let traffic = |side: Side| Traffic {
             packets: u64::from(c.half[side].packets),
-            payload_bytes: c.half[side].bytes,
+            payload_bytes: c.bytes(side),
             retransmissions: self.live.retransmissions(side),
         };
         let keepalive = |side: Side| self.live.probes(side).map(|p| p.summary());
         let unknown =
             || Exposure { noticed_by: NoticedBy::None, worst_case_s: None, basis: Ground::Observed, note: "".into() };
         let summary = || FlowSummary {
-            id: self.id,
+            id: self.id(),
             ends: c.ends.both(),
             handshake: c.handshake,
             first: c.first,
@@ -533,7 +529,7 @@ impl Watched {
             traffic: Both([traffic(Side::Client), traffic(Side::Server)]),
             rtt_s: (c.rtt > 0).then(|| seconds(c.rtt)),
             longest_silence: c.longest_silence.max(open_until.since(last)),
-            longest_payload_silence: c.longest_payload_silence.max(open_until.since(c.last_payload())),
+            longest_payload_silence: c.longest_payload_silence().max(open_until.since(c.last_payload())),
             keepalive: Both([keepalive(Side::Client), keepalive(Side::Server)]),
             zero_window_probes: sides(&|side| self.live.window_probes(side)),
             heartbeats: self.live.known_heartbeats().map_or_else(Vec::new, |h| h.summaries(open_until).into_owned()),
@@ -543,11 +539,11 @@ impl Watched {
             findings: Vec::new(),
             sockets: Both::default(),
         };
-        let odd = self.odd.as_deref();
+        let odd = self.live.odd();
         let half = &c.half.0;
         let payload_gap = |side: Side| {
             let h = &c.half[side];
-            h.known.has(Known::PAYLOAD).then(|| h.longest_payload_gap.max(open_until.since(h.last_data)))
+            h.known.has(Known::PAYLOAD).then(|| c.longest_payload_gap(side).max(open_until.since(h.last_data)))
         };
         let context = Context {
             capture_end,
@@ -555,7 +551,7 @@ impl Watched {
             unacknowledged: Both([half[0].in_flight(), half[1].in_flight()]),
             longest_payload_gap: Both([payload_gap(Side::Client), payload_gap(Side::Server)]),
             broke: odd.and_then(|o| o.broke).or_else(|| self.live.silent_break(c)),
-            bare_segment: (self.bare_segment > 0).then_some(u32::from(self.bare_segment)),
+            bare_segment: (c.bare_segment > 0).then_some(u32::from(c.bare_segment)),
             duplicates: odd.map_or(0, |o| o.duplicates),
             missing_bytes: odd.map_or(0, |o| o.missing),
             doubtful: self.live.doubtful(),

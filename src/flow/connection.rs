@@ -4,6 +4,7 @@
 //! moves the state on. Between the two, the detectors look at both.
 
 use super::duplicates::Recent;
+use super::prefetch::prefetch;
 use super::sequence::{after, before, distance};
 use crate::packet::{Address, Endpoint, Flags, Nanos, SECOND, Segment, Time};
 use crate::summary::{Both, Handshake, Side};
@@ -60,8 +61,12 @@ impl Known {
     pub const SCALE: u16 = 1 << 10;
     /// It reset the connection.
     pub const RESET: u16 = 1 << 11;
-    /// `unechoed` holds a segment.
+    /// A segment with timestamps was sent since the peer's echo moved: the last real one, unless [`Known::EARLIER`].
     pub const UNECHOED: u16 = 1 << 12;
+    /// The first such segment is an earlier one, of which [`Sent`] tells.
+    pub const EARLIER: u16 = 1 << 13;
+    /// Its window is to be scaled.
+    pub const SCALED: u16 = 1 << 14;
 
     #[inline]
     #[must_use]
@@ -78,7 +83,7 @@ impl Known {
     }
 }
 
-/// What one side sent, and what its peer acknowledged of it.
+/// What one side sent, and what its peer acknowledged of it: what every flow has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Half {
     /// SND.NXT: one past the highest byte sent.
@@ -87,34 +92,22 @@ pub struct Half {
     pub una: u32,
     /// The sequence number of its SYN.
     pub isn: u32,
-    /// The receive window it last advertised, scaled where the scale is known.
-    pub window: u32,
     /// Its latest TSval.
     pub tsval: u32,
-    /// TSval of the first segment since the peer's echo moved.
-    pub unechoed_tsval: u32,
     /// Segments it sent.
     pub packets: u32,
+    /// The receive window it last advertised, as on the wire.
+    pub window: u16,
     /// What is known.
     pub known: Known,
-    /// Window scale shift.
-    pub scale: u8,
-    /// The last byte before `nxt`.
-    pub last_byte: u8,
-    /// Payload bytes, each counted once.
-    pub bytes: u64,
     /// Its last segment.
     pub last: Time,
     /// Its last segment that the peer's stack takes note of: not a probe (those are out of window and dropped unread).
     pub last_real: Time,
     /// Its last new byte, SYN or FIN.
     pub last_data: Time,
-    /// The longest time between two of its segments with new payload.
-    pub longest_payload_gap: Nanos,
     /// The last segment of the peer that this side is known to have received: by its timestamp's echo.
     pub heard: Time,
-    /// When the first segment since the peer's echo moved was sent.
-    pub unechoed: Time,
     /// When the oldest byte in flight was sent (or last progressed).
     pub flight: Time,
 }
@@ -128,52 +121,99 @@ impl Half {
     }
 }
 
+/// What one side sent, where there was payload, or more than one segment before the peer's echo.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    /// Payload bytes, each counted once.
+    bytes: u64,
+    /// The longest time between two of its segments with new payload.
+    longest_payload_gap: Nanos,
+    /// When the first segment since the peer's echo moved was sent.
+    unechoed: Time,
+    /// Its TSval.
+    unechoed_tsval: u32,
+    /// The last byte before SND.NXT.
+    last_byte: u8,
+}
+
+/// What a connection has that carries payload; many only keep alive.
+#[derive(Clone, Debug, Default)]
+struct Stream {
+    sent: Both<Sent>,
+    /// Longest time without payload so far.
+    longest_payload_silence: Nanos,
+}
+
 /// The two ends of a connection, packed: they are kept for every flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// Each address in four parts: numbers of eight bytes would ask for an alignment of eight.
-    addresses: [[u32; 4]; 2],
-    ports: [u16; 2],
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Both have IPv4 addresses.
+    V4 {
+        /// The ports of client and server.
+        ports: [u16; 2],
+        /// Their addresses.
+        addresses: [u32; 2],
+    },
+    /// Any addresses: with them in place every flow would take 24 bytes more.
+    Any {
+        /// The ports of client and server.
+        ports: [u16; 2],
+        /// Their addresses.
+        addresses: Box<[Address; 2]>,
+    },
 }
 
 impl Ends {
     /// Of client and server.
     #[must_use]
     pub fn new(ends: Both<Endpoint>) -> Self {
-        let pack = |side: Side| {
-            let Address { upper, lower } = ends[side].address;
-            [lower as u32, (lower >> 32) as u32, upper as u32, (upper >> 32) as u32]
-        };
-        let ports = [ends[Side::Client].port, ends[Side::Server].port];
-        Ends { addresses: [pack(Side::Client), pack(Side::Server)], ports }
+        let (ports, addresses) = (ends.0.map(|end| end.port), ends.0.map(|end| end.address));
+        if addresses.iter().all(|address| address.is_v4()) {
+            Ends::V4 { ports, addresses: addresses.map(|address| address.lower as u32) }
+        } else {
+            Ends::Any { ports, addresses: Box::new(addresses) }
+        }
     }
 
     /// One of them.
     #[inline]
     #[must_use]
     pub fn of(&self, side: Side) -> Endpoint {
-        Endpoint { address: self.address(side), port: self.ports[side as usize] }
+        let at = side as usize;
+        match self {
+            Ends::V4 { ports, addresses } => {
+                Endpoint { address: Address::v4(addresses[at].to_be_bytes()), port: ports[at] }
+            }
+            Ends::Any { ports, addresses } => Endpoint { address: addresses[at], port: ports[at] },
+        }
     }
 
-    /// Whether a side is `end`.
+    /// The side that sent from `src` to `dst`, if these are the two.
     #[inline]
     #[must_use]
-    pub fn is(&self, side: Side, end: &Endpoint) -> bool {
-        let (own, other) = (self.address(side), end.address);
-        let ports = self.ports[side as usize] ^ end.port;
-        (own.upper ^ other.upper) | (own.lower ^ other.lower) | u64::from(ports) == 0
-    }
-
-    #[inline]
-    fn address(&self, side: Side) -> Address {
-        let [a, b, c, d] = self.addresses[side as usize].map(u64::from);
-        Address { upper: d << 32 | c, lower: b << 32 | a }
+    pub fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side> {
+        let (client, server) = (self.of(Side::Client), self.of(Side::Server));
+        let differs = |a: &Endpoint, b: &Endpoint| {
+            (a.address.upper ^ b.address.upper) | (a.address.lower ^ b.address.lower) | u64::from(a.port ^ b.port)
+        };
+        if differs(&client, src) | differs(&server, dst) == 0 {
+            Some(Side::Client)
+        } else {
+            (differs(&client, dst) | differs(&server, src) == 0).then_some(Side::Server)
+        }
     }
 
     /// Both.
     #[must_use]
     pub fn both(&self) -> Both<Endpoint> {
         Both([self.of(Side::Client), self.of(Side::Server)])
+    }
+
+    fn heap(&self) -> usize {
+        match self {
+            Ends::V4 { .. } => 0,
+            Ends::Any { addresses, .. } => size_of_val(&**addresses),
+        }
     }
 }
 
@@ -192,10 +232,13 @@ pub struct Connection {
     pub longest_silence: Nanos,
     /// The longest such time but one.
     second_silence: Nanos,
-    /// Longest time without payload so far.
-    pub longest_payload_silence: Nanos,
+    stream: Option<Box<Stream>>,
     /// Round-trip time: of the handshake, else the least from a byte to its acknowledgment; 0 while unknown.
     pub rtt: Nanos,
+    /// Length on the wire of the last segment without payload, 0 if there was none.
+    pub bare_segment: u16,
+    /// Window scale shifts, at most 14: the client's in the lower half, the server's in the upper.
+    scales: u8,
     /// How much of the handshake was seen.
     pub handshake: Handshake,
 }
@@ -223,17 +266,91 @@ impl Connection {
             first: s.time,
             longest_silence: 0,
             second_silence: 0,
-            longest_payload_silence: 0,
+            stream: None,
             rtt: 0,
+            bare_segment: 0,
+            scales: 0,
             handshake: Handshake::None,
         }
+    }
+
+    /// Asks for what a segment needs besides the connection itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Some(stream) = &self.stream {
+            prefetch(&**stream);
+        }
+        if let Ends::Any { addresses, .. } = &self.ends {
+            prefetch(&**addresses);
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.ends.heap() + self.stream.as_ref().map_or(0, |stream| size_of_val(&**stream))
+    }
+
+    #[inline]
+    fn sent(&self, side: Side) -> Option<&Sent> {
+        self.stream.as_ref().map(|stream| &stream.sent[side])
+    }
+
+    /// Payload bytes that a side sent, each counted once.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self, side: Side) -> u64 {
+        self.sent(side).map_or(0, |sent| sent.bytes)
+    }
+
+    /// Counts payload that fills a hole of the capture.
+    pub fn add_bytes(&mut self, side: Side, bytes: u32) {
+        self.stream.get_or_insert_default().sent[side].bytes += u64::from(bytes);
+    }
+
+    /// The longest time between two of a side's segments with new payload.
+    #[must_use]
+    pub fn longest_payload_gap(&self, side: Side) -> Nanos {
+        self.sent(side).map_or(0, |sent| sent.longest_payload_gap)
+    }
+
+    /// Longest time without payload so far.
+    #[must_use]
+    pub fn longest_payload_silence(&self) -> Nanos {
+        self.stream.as_ref().map_or(0, |stream| stream.longest_payload_silence)
+    }
+
+    /// The last byte that a side sent, if it is known.
+    #[must_use]
+    pub fn last_byte(&self, side: Side) -> Option<u8> {
+        self.sent(side).filter(|_| self.half[side].known.has(Known::LAST_BYTE)).map(|sent| sent.last_byte)
+    }
+
+    #[inline]
+    fn scale(&self, side: Side) -> u8 {
+        self.scales >> (4 * side as u8) & 0xf
+    }
+
+    fn set_scale(&mut self, side: Side, scale: u8) {
+        let shift = 4 * side as u8;
+        self.scales = self.scales & !(0xf << shift) | scale.min(14) << shift;
+        self.half[side].known.set(Known::SCALE);
+    }
+
+    /// Whether a segment's window is the one that its sender last advertised.
+    #[inline]
+    #[must_use]
+    pub fn same_window(&self, from: Side, s: &Segment<'_>) -> bool {
+        let (me, scale) = (&self.half[from], self.scale(from));
+        let known = if me.known.has(Known::SCALED) { scale } else { 0 };
+        u32::from(s.window) << scale == u32::from(me.window) << known
     }
 
     /// The side that sent `s`.
     #[inline]
     #[must_use]
     pub fn side(&self, s: &Segment<'_>) -> Side {
-        if self.ends.is(Side::Client, &s.src) { Side::Client } else { Side::Server }
+        if self.ends.of(Side::Client) == s.src { Side::Client } else { Side::Server }
     }
 
     /// Whether its ends may be used again: both sides closed, or one reset.
@@ -353,12 +470,13 @@ impl Connection {
             self.note_window(from, s, shape);
             self.acknowledge(from, s);
         }
+        if !probe {
+            self.keep_unechoed(from);
+            self.half[from].last_real = now;
+        }
         let me = &mut self.half[from];
         me.packets = me.packets.wrapping_add(1);
         me.last = now;
-        if !probe {
-            me.last_real = now;
-        }
         let fin = u32::from(s.flags.fin());
         let space = s.payload_len + fin + u32::from(s.flags.syn());
         let end = s.seq.wrapping_add(space);
@@ -376,13 +494,12 @@ impl Connection {
                 }
                 me.last_data = now;
                 if let Some(scale) = s.options.window_scale {
-                    me.scale = scale.min(14);
-                    me.known.set(Known::SCALE);
+                    self.set_scale(from, scale);
                 }
             }
             Shape::Data { .. } => {
                 let advance = if me.known.has(Known::NXT) { end.wrapping_sub(me.nxt) } else { space };
-                me.bytes += u64::from(advance.min(space) - fin.min(advance));
+                let new = u64::from(advance.min(space) - fin.min(advance));
                 if advance == 1 {
                     me.known.set(Known::SINGLE);
                 } else {
@@ -391,8 +508,9 @@ impl Connection {
                 if !me.in_flight() && (me.known.has(Known::UNA) || me.flight == Time::default()) {
                     me.flight = now;
                 }
-                if me.known.has(Known::PAYLOAD) {
-                    me.longest_payload_gap = me.longest_payload_gap.max(now.since(me.last_data));
+                if let (true, Some(stream)) = (me.known.has(Known::PAYLOAD), &mut self.stream) {
+                    let longest = &mut stream.sent[from].longest_payload_gap;
+                    *longest = (*longest).max(now.since(me.last_data));
                 }
                 me.nxt = end;
                 me.last_data = now;
@@ -400,8 +518,10 @@ impl Connection {
                 me.known.clear(Known::GUESS | Known::LAST_BYTE);
                 if s.payload_len > 0 {
                     me.known.set(Known::PAYLOAD);
+                    let sent = &mut self.stream.get_or_insert_default().sent[from];
+                    sent.bytes += new;
                     if let (Some(&byte), true) = (s.payload.last(), s.payload.len() as u32 == s.payload_len) {
-                        me.last_byte = byte;
+                        sent.last_byte = byte;
                         me.known.set(Known::LAST_BYTE);
                     }
                 }
@@ -481,7 +601,9 @@ impl Connection {
             self.longest_silence = self.longest_silence.max(silence);
         }
         if s.payload_len > 0 && matches!(shape, Shape::Data { .. } | Shape::Resend) {
-            self.longest_payload_silence = self.longest_payload_silence.max(s.time.since(self.last_payload()));
+            let silence = s.time.since(self.last_payload());
+            let longest = &mut self.stream.get_or_insert_default().longest_payload_silence;
+            *longest = silence.max(*longest);
         }
     }
 
@@ -549,9 +671,13 @@ impl Connection {
         let old = self.older_ack(from, s.ack);
         let me = &mut self.half[from];
         if !old && shape != Shape::Stale {
-            let shift = if scaled && !s.flags.syn() { me.scale } else { 0 };
-            me.window = u32::from(s.window) << shift;
+            me.window = s.window;
             me.known.set(Known::WINDOW);
+            if scaled && !s.flags.syn() {
+                me.known.set(Known::SCALED);
+            } else {
+                me.known.clear(Known::SCALED);
+            }
         }
     }
 
@@ -571,14 +697,15 @@ impl Connection {
             None
         } else if !after(peer.tsval, tsecr) {
             Some(peer.last_real)
-        } else if peer.known.has(Known::UNECHOED) && !after(peer.unechoed_tsval, tsecr) {
-            Some(peer.unechoed)
+        } else if peer.known.has(Known::EARLIER) {
+            // Where the first unechoed segment is the last one, that was asked.
+            self.sent(from.peer()).filter(|sent| !after(sent.unechoed_tsval, tsecr)).map(|sent| sent.unechoed)
         } else {
             None
         };
         if let Some(heard) = heard {
             let peer = &mut self.half[from.peer()];
-            peer.known.clear(Known::UNECHOED);
+            peer.known.clear(Known::UNECHOED | Known::EARLIER);
             let me = &mut self.half[from];
             me.heard = me.heard.max(heard);
         }
@@ -586,11 +713,49 @@ impl Connection {
         me.known.set(Known::TIMESTAMPS);
         if !probe {
             me.tsval = tsval;
-            if !me.known.has(Known::UNECHOED) {
-                me.known.set(Known::UNECHOED);
-                me.unechoed = s.time;
-                me.unechoed_tsval = tsval;
-            }
+            me.known.set(Known::UNECHOED);
+        }
+    }
+
+    /// The last real segment will be another one: the first that the peer has not echoed is kept.
+    #[inline]
+    fn keep_unechoed(&mut self, side: Side) {
+        let half = &mut self.half[side];
+        if half.known.has(Known::UNECHOED) && !half.known.has(Known::EARLIER) {
+            half.known.set(Known::EARLIER);
+            let sent = &mut self.stream.get_or_insert_default().sent[side];
+            (sent.unechoed, sent.unechoed_tsval) = (half.last_real, half.tsval);
+        }
+    }
+
+    /// A side's last segment turned out to be a probe: nothing that the peer takes note of is known.
+    pub fn forget_real(&mut self, side: Side) {
+        self.keep_unechoed(side);
+        self.half[side].last_real = Time::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_either_kind_are_known_by_both_directions() {
+        let v4 = |host: u8, port| Endpoint { address: Address::v4([10, 0, 0, host]), port };
+        let v6 = |host: u8, port| Endpoint {
+            address: Address::v6([0x20, 1, 0xd, 0xb8, host, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+            port,
+        };
+        for (a, b, other) in [
+            (v4(1, 40_000), v4(2, 22), v4(3, 22)),
+            (v6(1, 40_000), v6(2, 22), v6(3, 22)),
+            (v4(1, 1), v6(1, 1), v4(2, 1)),
+        ] {
+            let ends = Ends::new(Both([a, b]));
+            assert_eq!(ends.both(), Both([a, b]));
+            assert_eq!(ends.sender(&a, &b), Some(Side::Client));
+            assert_eq!(ends.sender(&b, &a), Some(Side::Server));
+            assert_eq!((ends.sender(&a, &other), ends.sender(&other, &b), ends.sender(&a, &a)), (None, None, None));
         }
     }
 }

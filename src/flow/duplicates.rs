@@ -13,10 +13,17 @@ const REMEMBERED: usize = 4;
 /// Header fields of a flow's last segments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recent {
-    /// Fingerprint in the upper 24 bits, the way it came (interface, link header, hops) in the lower 8; and the time.
-    seen: [(u32, u32); REMEMBERED],
-    at: u8,
+    /// The newest first: fingerprint in the upper 24 bits, the way it came (interface, link header, hops) in the lower 8;
+    /// 0 where there was none.
+    seen: [u32; REMEMBERED],
+    /// When the newest was seen.
+    newest: u32,
+    /// How long before the one after it each of the others was seen; two seconds and more are one.
+    gaps: [i16; REMEMBERED - 1],
 }
+
+/// The same in the units of [`ticks`].
+const COPY_TICKS: i64 = COPY_WINDOW >> 16;
 
 /// Time in units of 65 µs, modulo 2^32 (78 hours).
 fn ticks(time: Time) -> u32 {
@@ -43,20 +50,23 @@ impl Recent {
         let now = ticks(s.time);
         let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
         let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
+        let since = i64::from(now.wrapping_sub(self.newest) as i32);
+        let [newest, second, third, fourth] = self.seen;
         // Most often the last one was long ago, and those before it longer.
-        let newest = self.seen[usize::from(self.at.wrapping_sub(1)) % REMEMBERED].1;
-        let lately = i64::from(now.wrapping_sub(newest) as i32) << 16 <= COPY_WINDOW;
-        let copy_of = |&(seen, when): &(u32, u32)| {
-            (seen ^ mark) & !0xff == 0
-                && (identity || (seen ^ mark) & 0xff != 0)
-                && i64::from(now.wrapping_sub(when)) << 16 <= COPY_WINDOW
-                && (seen, when) != (0, 0)
-        };
-        if lately && self.seen.iter().any(copy_of) {
-            return true;
+        if since <= COPY_TICKS {
+            let mut age = since;
+            let copy_of = |(seen, gap): (u32, i16)| {
+                age += i64::from(gap);
+                (seen ^ mark) & !0xff == 0 && (identity || (seen ^ mark) & 0xff != 0) && age <= COPY_TICKS && seen != 0
+            };
+            let [to_second, to_third, to_fourth] = self.gaps;
+            if [(newest, 0), (second, to_second), (third, to_third), (fourth, to_fourth)].into_iter().any(copy_of) {
+                return true;
+            }
         }
-        self.seen[usize::from(self.at) % REMEMBERED] = (mark, now);
-        self.at = (self.at + 1) % REMEMBERED as u8;
+        self.seen = [mark, newest, second, third];
+        self.gaps = [since.clamp(i16::MIN.into(), i16::MAX.into()) as i16, self.gaps[0], self.gaps[1]];
+        self.newest = now;
         false
     }
 }

@@ -122,7 +122,7 @@ fn unanswered_probes<'l>(c: &Connection, l: &'l Liveness, by: Side, at: Time) ->
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
     let waited = p.least_interval().is_none_or(|i| at.since(p.last) >= i / 10 * 9);
-    (unheard && !p.data_since && waited && p.run > 0).then_some(p)
+    (unheard && !p.data_since && waited && p.run() > 0).then_some(p)
 }
 
 /// Whether `by` closed because its peer's beat or reply was overdue. A silence counts from `whole_since` on, if given.
@@ -318,7 +318,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
     let answered = !p.outstanding || p.answered_by_data().is_some();
-    if !unheard || c.hears_unseen(by) || answered || p.data_since || me.last > p.last || p.run < 2 {
+    if !unheard || c.hears_unseen(by) || answered || p.data_since || me.last > p.last || p.run() < 2 {
         return None;
     }
     Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame(), p.last_frame]))

@@ -2,6 +2,7 @@
 
 use super::settings::{Spans, setting};
 use crate::flow::connection::{Connection, Half, Known};
+use crate::flow::prefetch::prefetch;
 use crate::flow::sequence::{after, before};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
 use crate::summary::{KeepaliveSummary, Side};
@@ -38,7 +39,7 @@ pub enum Kind {
 #[inline]
 #[must_use]
 pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) -> Kind {
-    let (me, peer) = (&c.half[from], &c.half[from.peer()]);
+    let me = &c.half[from];
     if !me.known.has(Known::NXT) {
         return Kind::Keepalive;
     }
@@ -72,7 +73,7 @@ pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) 
             _ => Kind::Resend,
         };
     }
-    if !trails_a_single_byte(me, s) || told_apart(me, peer, s, newer, since_data) {
+    if !trails_a_single_byte(me, s) || told_apart(c, from, s, newer, since_data) {
         if c.window_closed(from.peer()) { Kind::AtClosedWindow } else { Kind::Keepalive }
     } else if s.payload_len == 0 {
         Kind::Reordered
@@ -87,11 +88,12 @@ fn trails_a_single_byte(me: &Half, s: &Segment<'_>) -> bool {
     me.known.has(Known::SINGLE) && s.seq.wrapping_add(1) == me.nxt
 }
 
-fn told_apart(me: &Half, peer: &Half, s: &Segment<'_>, newer: Option<bool>, since_data: Nanos) -> bool {
+fn told_apart(c: &Connection, from: Side, s: &Segment<'_>, newer: Option<bool>, since_data: Nanos) -> bool {
     if s.payload_len == 0 {
         return newer.unwrap_or(true);
     }
-    let other_byte = me.known.has(Known::LAST_BYTE) && s.payload.first().is_some_and(|&b| b != me.last_byte);
+    let (me, peer) = (&c.half[from], &c.half[from.peer()]);
+    let other_byte = c.last_byte(from).is_some_and(|last| s.payload.first().is_some_and(|&b| b != last));
     if other_byte || me.known.has(Known::FIN) {
         return true;
     }
@@ -115,15 +117,64 @@ pub struct Candidate {
     pub answer: Option<(Time, u64)>,
 }
 
+/// The keepalive probes of both sides. Mostly one side probes, and a flow is watched by the million: those of the side that
+/// began later come behind those of the first.
+#[derive(Clone, Debug, Default)]
+pub struct Probers(Option<Box<Probes>>);
+
+impl Probers {
+    /// Asks for what is there.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Some(first) = &self.0 {
+            prefetch(&**first);
+        }
+    }
+
+    /// Those there are.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = &Probes> {
+        std::iter::successors(self.0.as_deref(), |probes| probes.other())
+    }
+
+    /// A side's.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, side: Side) -> Option<&Probes> {
+        let first = self.0.as_deref()?;
+        if first.side == side { Some(first) } else { first.other() }
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub fn of_mut(&mut self, side: Side) -> Option<&mut Probes> {
+        let first = self.0.as_deref_mut()?;
+        if first.side == side { Some(first) } else { first.more.as_mut()?.other.as_deref_mut() }
+    }
+
+    /// The same, made with the first probe.
+    #[inline]
+    pub fn of_or_new(&mut self, side: Side, time: Time) -> &mut Probes {
+        let new = || Box::new(Probes::new(side, time));
+        let first = self.0.get_or_insert_with(new);
+        if first.side == side { first } else { first.more().other.get_or_insert_with(new) }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.iter()
+            .map(|probes| size_of::<Probes>() + probes.more.as_ref().map_or(0, |more| size_of_val(&**more)))
+            .sum()
+    }
+}
+
 /// The keepalive probes of one side.
 #[derive(Clone, Debug)]
 pub struct Probes {
+    side: Side,
     /// How many.
     pub sent: u32,
-    /// How many of them were answered.
-    pub answered: u32,
-    /// Probes since the prober last heard its peer.
-    pub run: u32,
     /// Garbage bytes in the last one.
     pub len: u8,
     /// Whether the last one still waits for its answer.
@@ -139,15 +190,17 @@ pub struct Probes {
     /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
     /// was an answer.
     idle: Spans,
-    /// Probe to answer.
+    /// Probe to answer, of all that were answered.
     rtt: Spans,
-    /// Where a plain acknowledgment did not come at once: few flows have that.
-    unanswered: Option<Box<Unanswered>>,
+    more: Option<Box<More>>,
 }
 
-/// What there is to know of probes that drew no plain acknowledgment.
+/// What few flows need: what there is to know of probes that drew no plain acknowledgment, and the other side's.
 #[derive(Clone, Debug, Default)]
-struct Unanswered {
+struct More {
+    other: Option<Box<Probes>>,
+    /// Probes since the prober last heard its peer, but for the first.
+    repeated: u32,
     /// Frame of the first probe of the current run, of two or more.
     run_frame: u64,
     /// When that was sent.
@@ -164,14 +217,16 @@ struct Unanswered {
     count: Option<u32>,
 }
 
+/// With what the allocator adds, two cache lines.
+const _: () = assert!(size_of::<Probes>() <= 120);
+
 impl Probes {
     /// A side's first probe.
     #[must_use]
-    pub fn new(time: Time) -> Self {
+    pub fn new(side: Side, time: Time) -> Self {
         Probes {
+            side,
             sent: 0,
-            answered: 0,
-            run: 0,
             len: 0,
             outstanding: false,
             data_since: false,
@@ -180,14 +235,23 @@ impl Probes {
             last_frame: 0,
             idle: Spans::default(),
             rtt: Spans::default(),
-            unanswered: None,
+            more: None,
         }
     }
 
-    /// Bytes on the heap.
+    fn other(&self) -> Option<&Probes> {
+        self.more.as_ref()?.other.as_deref()
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Probes since the prober last heard its peer.
+    #[inline]
     #[must_use]
-    pub fn heap(&self) -> usize {
-        self.unanswered.as_ref().map_or(0, |_| size_of::<Unanswered>())
+    pub fn run(&self) -> u32 {
+        self.more.as_ref().map_or(1, |more| more.repeated.saturating_add(1))
     }
 
     /// Takes a probe. `heard` is when its sender last heard its peer.
@@ -196,7 +260,9 @@ impl Probes {
         if self.sent > 0 && heard.is_none_or(|h| h <= self.last) {
             self.again(p.time);
         } else {
-            self.run = 1;
+            if let Some(more) = &mut self.more {
+                more.repeated = 0;
+            }
             if let Some(heard) = heard {
                 self.idle.add(p.time.since(heard));
             }
@@ -213,15 +279,16 @@ impl Probes {
     /// Another probe, after one that the peer did not answer.
     fn again(&mut self, time: Time) {
         let gap = time.since(self.last);
-        let u = self.unanswered.get_or_insert_default();
-        if self.run == 1 {
-            (u.run_frame, u.run_start, u.gap_before) = (self.last_frame, self.last, 0);
+        let (last, last_frame) = (self.last, self.last_frame);
+        let u = self.more();
+        if u.repeated == 0 {
+            (u.run_frame, u.run_start, u.gap_before) = (last_frame, last, 0);
         } else {
             u.gap_before = u.gap;
         }
         u.gap = gap;
         u.interval.add(gap);
-        self.run += 1;
+        u.repeated = u.repeated.saturating_add(1);
     }
 
     /// Takes the answer to the last probe; gives the round trip.
@@ -230,33 +297,33 @@ impl Probes {
         let rtt = time.since(self.last).max(0);
         self.outstanding = false;
         self.forget_data();
-        self.answered = self.answered.saturating_add(1);
         self.rtt.add(rtt);
         rtt
     }
 
     /// The peer sent data while an answer is due: it may be the answer, if no plain acknowledgment follows.
     pub fn data(&mut self, time: Time, frame: u64) {
-        self.unanswered.get_or_insert_default().by_data.get_or_insert((time, frame));
+        self.more().by_data.get_or_insert((time, frame));
     }
 
     /// Data that may be the answer to the last probe: time and frame.
     #[inline]
     #[must_use]
     pub fn answered_by_data(&self) -> Option<(Time, u64)> {
-        self.unanswered.as_ref().and_then(|u| u.by_data)
+        self.more.as_ref().and_then(|u| u.by_data)
     }
 
     #[inline]
     fn forget_data(&mut self) {
-        if let Some(u) = &mut self.unanswered {
+        if let Some(u) = &mut self.more {
             u.by_data = None;
         }
     }
 
     /// The side gave up after the current run, or had not after all.
     pub fn gave_up(&mut self, gave_up: bool) {
-        self.unanswered.get_or_insert_default().count = gave_up.then_some(self.run);
+        let run = self.run();
+        self.more().count = gave_up.then_some(run);
     }
 
     /// When the first probe of the current run was sent.
@@ -272,8 +339,8 @@ impl Probes {
     }
 
     /// What is known of the current run, if it is one of several.
-    fn repeated(&self) -> Option<&Unanswered> {
-        self.unanswered.as_deref().filter(|_| self.run > 1)
+    fn repeated(&self) -> Option<&More> {
+        self.more.as_deref().filter(|more| more.repeated > 0)
     }
 
     /// TCP_KEEPIDLE in seconds, as far as it shows.
@@ -291,7 +358,7 @@ impl Probes {
     /// The least gap between unanswered probes.
     #[must_use]
     pub fn least_interval(&self) -> Option<Nanos> {
-        self.unanswered.as_ref().and_then(|u| u.interval.min())
+        self.more.as_ref().and_then(|u| u.interval.min())
     }
 
     /// How long after the last probe of a run the next one comes, or the prober gives up: an interval. illumos doubles it
@@ -316,16 +383,16 @@ impl Probes {
     pub fn summary(&self) -> KeepaliveSummary {
         KeepaliveSummary {
             probes: u64::from(self.sent),
-            answered: u64::from(self.answered),
+            answered: u64::from(self.rtt.count()),
             probe_len: self.len,
             first: self.first,
             last: self.last,
             // A period is an idle time unless the interval is longer; then the least span is one that data began.
             idle_s: self.idle_s(),
             interval_s: self.interval_s(),
-            count: self.unanswered.as_ref().and_then(|u| u.count),
+            count: self.more.as_ref().and_then(|u| u.count),
             observed_idle: self.idle.spread(),
-            observed_interval: self.unanswered.as_ref().and_then(|u| u.interval.spread()),
+            observed_interval: self.more.as_ref().and_then(|u| u.interval.spread()),
             stack: None,
             rtt_s: self.rtt.spread().map(|r| r.median),
         }

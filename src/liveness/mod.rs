@@ -18,11 +18,12 @@ pub mod window;
 use crate::event::{Event, EventKind};
 use crate::flow::connection::{Connection, Known, Shape};
 use crate::flow::prefetch::prefetch;
+use crate::flow::reassembly::Holes;
 use crate::flow::sequence::before;
 use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
 use crate::summary::{Basis, Both, Death, Mechanism, Side};
 use heartbeat::{Heard, Heartbeats};
-use keepalive::{ANSWER, Candidate, Kind, Probes};
+use keepalive::{ANSWER, Candidate, Kind, Probers, Probes};
 use losses::Losses;
 use verdict::{Break, Sign};
 use window::{Run, WindowProbes};
@@ -96,9 +97,33 @@ pub struct Unreachable {
     pub last_frame: u64,
 }
 
+/// What few of a million flows need: of their course, as others than the watch keep account of it.
+#[derive(Default)]
+pub struct Odd {
+    /// What is missing of each side's stream.
+    pub holes: Both<Option<Holes>>,
+    /// A SYN that may begin a new connection between the same ends.
+    pub reopening: Option<Segment<'static>>,
+    /// How the flow broke, seen from the silence before.
+    pub broke: Option<Break>,
+    /// Segments captured twice.
+    pub duplicates: u64,
+    /// Payload bytes that the capture does not hold.
+    pub missing: u64,
+    /// When the flow will be looked at again; once it is finished, when that was.
+    pub moment: Option<Time>,
+}
+
+impl Odd {
+    fn heap(&self) -> usize {
+        size_of::<Odd>() + self.holes.0.iter().flatten().map(Holes::heap).sum::<usize>()
+    }
+}
+
 /// What few flows have.
 #[derive(Default)]
 struct Rare {
+    odd: Option<Box<Odd>>,
     candidates: Both<Vec<Candidate>>,
     window: Both<WindowProbes>,
     resends: Both<Resends>,
@@ -113,8 +138,9 @@ struct Rare {
 impl Rare {
     /// Whether there is nothing in it.
     fn holds_nothing(&self) -> bool {
-        let Rare { candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
-        candidates.0.iter().all(Vec::is_empty)
+        let Rare { odd, candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
+        odd.is_none()
+            && candidates.0.iter().all(Vec::is_empty)
             && window.0.iter().all(WindowProbes::hold_nothing)
             && resends.0.iter().all(|r| r.count == 0)
             && retransmissions.0 == [0; 2]
@@ -127,7 +153,7 @@ impl Rare {
 /// The watch over one flow.
 #[derive(Default)]
 pub struct Liveness {
-    probes: Both<Option<Box<Probes>>>,
+    probers: Probers,
     rare: Option<Box<Rare>>,
     heartbeats: Option<Box<Heartbeats>>,
 }
@@ -177,6 +203,24 @@ impl Liveness {
         self.rare.get_or_insert_default()
     }
 
+    /// What few flows need.
+    #[inline]
+    #[must_use]
+    pub fn odd(&self) -> Option<&Odd> {
+        self.rare.as_ref()?.odd.as_deref()
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub fn odd_mut(&mut self) -> Option<&mut Odd> {
+        self.rare.as_mut()?.odd.as_deref_mut()
+    }
+
+    /// The same, made on first use.
+    pub fn make_odd(&mut self) -> &mut Odd {
+        self.rare().odd.get_or_insert_default()
+    }
+
     /// The heartbeats, made on first use.
     pub fn heartbeats(&mut self, c: &Connection) -> &mut Heartbeats {
         self.heartbeats.get_or_insert_with(|| {
@@ -188,16 +232,16 @@ impl Liveness {
     /// Bytes on the heap, roughly.
     #[must_use]
     pub fn heap(&self) -> usize {
-        let probes: usize = self.probes.0.iter().flatten().map(|p| size_of::<Probes>() + p.heap()).sum();
         let rare = self.rare.as_ref().map_or(0, |r| {
             let candidates: usize = r.candidates.0.iter().map(Vec::capacity).sum();
             let waiting: usize = r.window.0.iter().map(|w| w.waiting.capacity()).sum();
             size_of::<Rare>()
+                + r.odd.as_ref().map_or(0, |odd| odd.heap())
                 + (candidates + waiting) * size_of::<Candidate>()
                 + r.deaths.capacity() * size_of::<Death>()
         });
         let heartbeats = self.heartbeats.as_ref().map_or(0, |h| size_of::<Heartbeats>() + h.heap());
-        probes + rare + heartbeats
+        self.probers.heap() + rare + heartbeats
     }
 
     /// The heartbeats, if any payload was followed.
@@ -214,7 +258,7 @@ impl Liveness {
     /// Probes that `side` sent.
     #[must_use]
     pub fn probes(&self, side: Side) -> Option<&Probes> {
-        self.probes[side].as_deref()
+        self.probers.of(side)
     }
 
     /// Window probes that `side` sent.
@@ -250,7 +294,7 @@ impl Liveness {
     #[inline]
     pub fn prefetch(&self, step: usize, payload: bool) {
         if step == 0 {
-            self.probes.0.iter().flatten().for_each(|probes| prefetch(&**probes));
+            self.probers.prefetch();
         }
         if let Some(heartbeats) = self.heartbeats.as_ref().filter(|_| payload) {
             match step.checked_sub(1) {
@@ -278,7 +322,7 @@ impl Liveness {
         };
         if death.mechanism == Mechanism::KeepaliveTimeout
             && death.basis != Basis::CaptureEnded
-            && let Some(probes) = death.detected_by.and_then(|by| self.probes[by].as_mut())
+            && let Some(probes) = death.detected_by.and_then(|by| self.probers.of_mut(by))
         {
             probes.gave_up(true);
         }
@@ -316,8 +360,7 @@ impl Liveness {
         self.closing(c, from, s, shape, out);
         let (me, peer) = (&c.half[from], &c.half[from.peer()]);
         let unsolicited = shape == Shape::Ack
-            && (me.packets == 0
-                || (s.ack == peer.una && u32::from(s.window) << me.scale == me.window && peer.last <= me.last));
+            && (me.packets == 0 || (s.ack == peer.una && c.same_window(from, s) && peer.last <= me.last));
         Judged {
             shape,
             fills: false,
@@ -336,7 +379,7 @@ impl Liveness {
             let early =
                 |d: &Death| d.basis == Basis::Inferred && d.detected_by == Some(from) && d.detected_at <= Some(s.time);
             for death in rare.deaths.extract_if(.., |d| early(d)) {
-                if let (Mechanism::KeepaliveTimeout, Some(probes)) = (death.mechanism, &mut self.probes[from]) {
+                if let (Mechanism::KeepaliveTimeout, Some(probes)) = (death.mechanism, self.probers.of_mut(from)) {
                     probes.gave_up(false);
                 }
             }
@@ -364,7 +407,7 @@ impl Liveness {
     #[inline]
     #[must_use]
     pub fn suspects(&self) -> bool {
-        self.probes.0.iter().flatten().any(|p| p.outstanding && p.run >= 2)
+        self.probers.iter().any(|p| p.outstanding && p.run() >= 2)
             || self.rare.as_ref().is_some_and(|rare| {
                 let resends = rare.resends.0.iter().any(|r| r.count >= death::SUSPICIOUS);
                 resends || rare.window.0.iter().any(|w| w.unanswered >= death::SUSPICIOUS)
@@ -387,14 +430,14 @@ impl Liveness {
             let silence = asked.since(d.last_heard?).max(0);
             let payload_silence = asked.since(c.last_payload().min(asked)).max(silence);
             let survived = c.survived(silence);
-            let payload_survived = Break::survived(c.longest_payload_silence, payload_silence);
+            let payload_survived = Break::survived(c.longest_payload_silence(), payload_silence);
             Some(Break { silence, payload_silence, survived, payload_survived, sign: Sign::Silence, by })
         })
     }
 
     /// Time has come to `now` without a packet; at the capture's end (`ended`) what is being tried is told too.
     pub fn by_silence(&mut self, c: &Connection, now: Time, ended: bool, out: &mut Out<'_>) {
-        if self.rare.is_none() && self.probes.0.iter().all(Option::is_none) {
+        if self.rare.is_none() && self.probers.iter().next().is_none() {
             return;
         }
         for side in Side::BOTH {
@@ -456,8 +499,8 @@ impl Liveness {
     fn confirm_candidates(&mut self, c: &mut Connection, side: Side, out: &mut Out<'_>) {
         let candidates = self.take_candidates(side);
         if candidates.last().is_some_and(|p| p.time == c.half[side].last_real) {
-            // They had passed for acknowledgments: nothing that the peer takes note of is known.
-            c.half[side].last_real = Time::default();
+            // They had passed for acknowledgments.
+            c.forget_real(side);
         }
         for p in candidates {
             self.keepalive_probe(side, p, None, out);
@@ -467,7 +510,7 @@ impl Liveness {
     #[inline]
     fn keepalive_probe(&mut self, from: Side, p: Candidate, heard: Option<Time>, out: &mut Out<'_>) {
         self.answer_by_data(from, out);
-        let probes = self.probes[from].get_or_insert_with(|| Box::new(Probes::new(p.time)));
+        let probes = self.probers.of_or_new(from, p.time);
         probes.probe(p, heard);
         out.tell(p.time, Some(p.frame), Some(from), EventKind::KeepaliveProbe { probe_len: p.len });
         if let Some((time, frame)) = p.answer {
@@ -479,7 +522,7 @@ impl Liveness {
     /// The peer sent data where an answer was due, and no plain acknowledgment followed: the data was the answer.
     #[inline]
     fn answer_by_data(&mut self, prober: Side, out: &mut Out<'_>) {
-        if let Some(probes) = &mut self.probes[prober]
+        if let Some(probes) = self.probers.of_mut(prober)
             && let Some((time, frame)) = probes.answered_by_data()
             && probes.outstanding
         {
@@ -502,10 +545,10 @@ impl Liveness {
             (Shape::Ack, _) => self.acknowledgment(c, from, s, judged, out),
             (Shape::Data { .. }, _) => {
                 self.end_window_run(from, out);
-                if let Some(probes) = &mut self.probes[from] {
+                if let Some(probes) = self.probers.of_mut(from) {
                     probes.data_since = true;
                 }
-                if let Some(probes) = &mut self.probes[from.peer()]
+                if let Some(probes) = self.probers.of_mut(from.peer())
                     && probes.outstanding
                     && answers(c, from.peer(), probes, s)
                 {
@@ -523,7 +566,7 @@ impl Liveness {
     #[inline]
     fn acknowledgment(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
         let prober = from.peer();
-        if let Some(probes) = &mut self.probes[prober]
+        if let Some(probes) = self.probers.of_mut(prober)
             && probes.outstanding
             && answers(c, prober, probes, s)
         {
@@ -572,7 +615,7 @@ impl Liveness {
         new_byte: bool,
         out: &mut Out<'_>,
     ) {
-        let idle = self.probes[from].as_ref().and_then(|p| p.idle_s()).map(crate::packet::nanos);
+        let idle = self.probers.of(from).and_then(Probes::idle_s).map(crate::packet::nanos);
         let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
         let window = &mut self.rare().window[from];
         match window.probe(p, new_byte, judged.since, idle) {
