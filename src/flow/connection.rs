@@ -81,6 +81,10 @@ impl Known {
     pub fn clear(&mut self, bit: u16) {
         self.0 &= !bit;
     }
+    #[inline]
+    pub fn put(&mut self, bit: u16, known: bool) {
+        self.0 = self.0 & !bit | if known { bit } else { 0 };
+    }
 }
 
 /// What one side sent, and what its peer acknowledged of it: what every flow has.
@@ -192,14 +196,28 @@ impl Ends {
     #[inline]
     #[must_use]
     pub fn sender(&self, src: &Endpoint, dst: &Endpoint) -> Option<Side> {
-        let (client, server) = (self.of(Side::Client), self.of(Side::Server));
-        let differs = |a: &Endpoint, b: &Endpoint| {
-            (a.address.upper ^ b.address.upper) | (a.address.lower ^ b.address.lower) | u64::from(a.port ^ b.port)
+        let sent = match self {
+            Ends::V4 { ports, addresses } => {
+                if !(src.address.is_v4() && dst.address.is_v4()) {
+                    return None;
+                }
+                let packed = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+                let [client, server] = [0, 1].map(|at| packed(addresses[at], ports[at]));
+                let [src, dst] = [src, dst].map(|end| packed(end.address.lower as u32, end.port));
+                [(client ^ src) | (server ^ dst), (client ^ dst) | (server ^ src)]
+            }
+            Ends::Any { ports, addresses } => {
+                let differs = |at: usize, end: &Endpoint| {
+                    let Address { upper, lower } = addresses[at];
+                    (upper ^ end.address.upper) | (lower ^ end.address.lower) | u64::from(ports[at] ^ end.port)
+                };
+                [differs(0, src) | differs(1, dst), differs(0, dst) | differs(1, src)]
+            }
         };
-        if differs(&client, src) | differs(&server, dst) == 0 {
-            Some(Side::Client)
-        } else {
-            (differs(&client, dst) | differs(&server, src) == 0).then_some(Side::Server)
+        match sent {
+            [0, _] => Some(Side::Client),
+            [_, 0] => Some(Side::Server),
+            _ => None,
         }
     }
 
@@ -673,11 +691,7 @@ impl Connection {
         if !old && shape != Shape::Stale {
             me.window = s.window;
             me.known.set(Known::WINDOW);
-            if scaled && !s.flags.syn() {
-                me.known.set(Known::SCALED);
-            } else {
-                me.known.clear(Known::SCALED);
-            }
+            me.known.put(Known::SCALED, scaled && !s.flags.syn());
         }
     }
 

@@ -51,22 +51,25 @@ impl Recent {
         let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
         let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
         let since = i64::from(now.wrapping_sub(self.newest) as i32);
-        let [newest, second, third, fourth] = self.seen;
-        // Most often the last one was long ago, and those before it longer.
-        if since <= COPY_TICKS {
-            let mut age = since;
-            let copy_of = |(seen, gap): (u32, i16)| {
-                age += i64::from(gap);
-                (seen ^ mark) & !0xff == 0 && (identity || (seen ^ mark) & 0xff != 0) && age <= COPY_TICKS && seen != 0
-            };
-            let [to_second, to_third, to_fourth] = self.gaps;
-            if [(newest, 0), (second, to_second), (third, to_third), (fourth, to_fourth)].into_iter().any(copy_of) {
-                return true;
-            }
+        // Most often the last one was long ago, and those before it longer; else most often none is like this one.
+        let alike = self.seen.iter().fold(false, |any, seen| any | ((seen ^ mark) & !0xff == 0));
+        if since <= COPY_TICKS && alike && self.holds(mark, identity, since) {
+            return true;
         }
+        let ([newest, second, third, _], [to_second, to_third, _]) = (self.seen, self.gaps);
         self.seen = [mark, newest, second, third];
-        self.gaps = [since.clamp(i16::MIN.into(), i16::MAX.into()) as i16, self.gaps[0], self.gaps[1]];
+        self.gaps = [since.clamp(i16::MIN.into(), i16::MAX.into()) as i16, to_second, to_third];
         self.newest = now;
         false
+    }
+
+    /// Whether one of those seen is the original of this one, which comes so long after the newest of them.
+    fn holds(&self, mark: u32, identity: bool, since: i64) -> bool {
+        let mut age = since;
+        self.seen.iter().zip(std::iter::once(0).chain(self.gaps)).any(|(&seen, gap)| {
+            age += i64::from(gap);
+            let alike = (seen ^ mark) & !0xff == 0 && seen != 0;
+            alike && (identity || (seen ^ mark) & 0xff != 0) && age <= COPY_TICKS
+        })
     }
 }
