@@ -617,7 +617,7 @@ impl Flows {
     fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
         let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
-        watched.replace(now, &mut out);
+        watched.finish(now, &mut out);
     }
 
     /// The last verdicts of all flows.

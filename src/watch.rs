@@ -37,7 +37,8 @@ pub struct Watched {
     heap: u16,
     /// How it ended, once that was told.
     ended: Option<End>,
-    /// Whether nothing more can come: the capture ended, or a new connection took the ends.
+    /// Whether nothing more can come: the capture ended, or a new connection took the ends. When that was is kept in the
+    /// place of the last segments.
     finished: bool,
 }
 
@@ -62,7 +63,7 @@ pub enum Interest {
 /// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
 const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
 
-/// A flow has a megabyte on the heap at most: the caps of what it keeps leave it far below that.
+/// Bytes on the heap are counted in these, up to a megabyte: the caps of what a flow keeps leave it far below that.
 const HEAP_UNIT: usize = 16;
 
 impl Keyed for Watched {
@@ -185,7 +186,7 @@ impl Watched {
             Interest::Over
         } else if !answered {
             Interest::Unanswered
-        } else if self.live.odd().is_some_and(|odd| odd.moment.is_some()) {
+        } else if self.live.planned().is_some() {
             Interest::Suspect
         } else if now.since(last) > IDLE {
             Interest::Idle
@@ -406,31 +407,24 @@ impl Watched {
         if !self.live.suspects() {
             return None;
         }
-        let planned = self.live.odd().and_then(|odd| odd.moment);
+        let planned = self.live.planned();
         let due = self.live.due(&self.conn).filter(|due| planned.is_none_or(|planned| *due < planned))?;
-        self.live.make_odd().moment = Some(due);
+        self.live.plan(Some(due));
         Some(due)
     }
 
     /// Whether it is to be looked at just then.
     #[must_use]
     pub fn is_scheduled(&self, at: Time) -> bool {
-        !self.finished && self.live.odd().is_some_and(|odd| odd.moment == Some(at))
+        !self.finished && self.live.planned() == Some(at)
     }
 
     /// The time to look has come; gives the next time if there is one.
     pub fn fall_due(&mut self, now: Time, out: &mut Out<'_>) -> Option<Time> {
-        self.live.make_odd().moment = None;
         self.live.by_silence(&self.conn, now, false, out);
-        let due = self.live.due(&self.conn).filter(|d| *d > now)?;
-        self.live.make_odd().moment = Some(due);
-        Some(due)
-    }
-
-    /// A new connection took the ends: the last verdicts.
-    pub fn replace(&mut self, now: Time, out: &mut Out<'_>) {
-        self.live.make_odd();
-        self.finish(now, out);
+        let due = self.live.due(&self.conn).filter(|d| *d > now);
+        self.live.plan(due);
+        due
     }
 
     /// Nothing more will come: the last verdicts.
@@ -439,10 +433,7 @@ impl Watched {
             return;
         }
         self.finished = true;
-        // Else it is the capture that ends.
-        if let Some(odd) = self.live.odd_mut() {
-            odd.moment = Some(now);
-        }
+        self.conn.recent.give_way(now);
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
@@ -479,7 +470,7 @@ impl Watched {
     /// Until when beats were due: the flow's end, or the capture's while it is open.
     fn open_until(&self, capture_end: Time) -> Time {
         match self.end() {
-            End::Open if self.finished => self.live.odd().and_then(|odd| odd.moment).unwrap_or(capture_end),
+            End::Open if self.finished => self.conn.recent.gave_way(),
             End::Open => capture_end,
             _ => self.conn.last(),
         }

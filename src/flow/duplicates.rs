@@ -63,6 +63,17 @@ impl Recent {
         false
     }
 
+    /// Forgets them, and keeps a time in their place: once no segment can come, none is a copy.
+    pub fn give_way(&mut self, to: Time) {
+        (self.seen[0], self.seen[1]) = (to.0 as u32, (to.0 >> 32) as u32);
+    }
+
+    /// The time that they gave way to.
+    #[must_use]
+    pub fn gave_way(&self) -> Time {
+        Time((u64::from(self.seen[1]) << 32 | u64::from(self.seen[0])) as i64)
+    }
+
     /// Whether one of those seen is the original of this one, which comes so long after the newest of them.
     fn holds(&self, mark: u32, identity: bool, since: i64) -> bool {
         let mut age = since;
@@ -71,5 +82,19 @@ impl Recent {
             let alike = (seen ^ mark) & !0xff == 0 && seen != 0;
             alike && (identity || (seen ^ mark) & 0xff != 0) && age <= COPY_TICKS
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_time_is_kept_in_the_place_of_the_last_segments() {
+        for time in [0, -1, 1_700_000_000_123_456_789, i64::MIN, i64::MAX] {
+            let mut recent = Recent::default();
+            recent.give_way(Time(time));
+            assert_eq!(recent.gave_way(), Time(time));
+        }
     }
 }

@@ -110,8 +110,6 @@ pub struct Odd {
     pub duplicates: u64,
     /// Payload bytes that the capture does not hold.
     pub missing: u64,
-    /// When the flow will be looked at again; once it is finished, when that was.
-    pub moment: Option<Time>,
 }
 
 impl Odd {
@@ -124,6 +122,8 @@ impl Odd {
 #[derive(Default)]
 struct Rare {
     odd: Option<Box<Odd>>,
+    /// When the flow will be looked at again.
+    planned: Option<Time>,
     candidates: Both<Vec<Candidate>>,
     window: Both<WindowProbes>,
     resends: Both<Resends>,
@@ -138,8 +138,9 @@ struct Rare {
 impl Rare {
     /// Whether there is nothing in it.
     fn holds_nothing(&self) -> bool {
-        let Rare { odd, candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
+        let Rare { odd, planned, candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
         odd.is_none()
+            && planned.is_none()
             && candidates.0.iter().all(Vec::is_empty)
             && window.0.iter().all(WindowProbes::hold_nothing)
             && resends.0.iter().all(|r| r.count == 0)
@@ -219,6 +220,20 @@ impl Liveness {
     /// The same, made on first use.
     pub fn make_odd(&mut self) -> &mut Odd {
         self.rare().odd.get_or_insert_default()
+    }
+
+    /// When the flow will be looked at again.
+    #[must_use]
+    pub fn planned(&self) -> Option<Time> {
+        self.rare.as_ref()?.planned
+    }
+
+    /// Plans when to look again, or not to.
+    pub fn plan(&mut self, when: Option<Time>) {
+        if when.is_some() || self.planned().is_some() {
+            self.rare().planned = when;
+            self.drop_if_empty();
+        }
     }
 
     /// The heartbeats, made on first use.
@@ -490,10 +505,12 @@ impl Liveness {
         let Some(rare) = &mut self.rare else { return Vec::new() };
         let candidates = std::mem::take(&mut rare.candidates[side]);
         // Flows that began before the capture have candidates, and mostly nothing else that is rare.
-        if rare.holds_nothing() {
-            self.rare = None;
-        }
+        self.drop_if_empty();
         candidates
+    }
+
+    fn drop_if_empty(&mut self) {
+        self.rare.take_if(|rare| rare.holds_nothing());
     }
 
     fn confirm_candidates(&mut self, c: &mut Connection, side: Side, out: &mut Out<'_>) {
