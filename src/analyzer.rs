@@ -25,7 +25,7 @@ use crate::watch::{Reopening, Watched};
 pub const BATCH: usize = 32;
 
 /// From a flow to the parts of its heartbeats, one pointer after the other.
-const PREFETCH_STEPS: usize = 3;
+const PREFETCH_STEPS: usize = 4;
 
 /// Receives the events of all flows as they become sure.
 pub type Sink<'a> = dyn FnMut(&Event) + 'a;

@@ -5,6 +5,7 @@
 //! other bytes by the runs of positions that change.
 
 use super::polls::{Part, part};
+use crate::flow::prefetch::prefetch;
 
 /// Bytes of a message that are looked at.
 pub const HEAD: usize = 96;
@@ -285,6 +286,17 @@ impl Content {
     #[must_use]
     pub fn heap(&self) -> usize {
         self.samples.bytes.len()
+    }
+
+    /// Asks for where the next sample will be put.
+    #[inline]
+    pub fn prefetch(&self) {
+        let stride = usize::from(self.samples.stride);
+        let at = if self.samples.len() < 2 * SAMPLES { self.samples.len() } else { SAMPLES + usize::from(self.oldest) };
+        if let Some([first, .., last]) = self.samples.bytes.get(at * stride..(at + 1) * stride) {
+            prefetch(first);
+            prefetch(last);
+        }
     }
 
     /// Whether only the length shows.

@@ -305,8 +305,11 @@ impl Heartbeats {
     /// Asks for the parts that the next bytes will need: what a step reads, the one before asked for.
     #[inline]
     pub fn prefetch(&self, step: usize) {
-        if let (0, Some(followed)) = (step, &self.followed) {
-            prefetch(&**followed);
+        match (step, &self.search, &self.followed) {
+            (0, Search::Going(seeking), _) => prefetch(&**seeking),
+            (1, Search::Going(seeking), _) => seeking.prefetch(),
+            (0, _, Some(followed)) => prefetch(&**followed),
+            _ => {}
         }
         self.rhythm.prefetch(step);
     }
@@ -354,8 +357,8 @@ impl Heartbeats {
             }
             self.due = self.due.or_before(named.track.due());
         }
-        self.rhythm.tell_missed(now, &self.activity, heard);
-        self.due = self.due.or_before(self.rhythm.due());
+        let Due(due) = self.rhythm.tell_missed(now, &self.activity, heard);
+        self.due = self.due.or_before(due);
     }
 
     /// The flow is over, and no first beat is to come: what was kept to find one goes. False if nothing is left.
@@ -433,8 +436,7 @@ impl Heartbeats {
     fn unclaimed(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
         let may_beat = || self.any_pace() || says_heartbeat(&chunk.bytes[..chunk.bytes.len().min(HEAD)]);
         if !self.rhythm.is_idle() || chunk.len <= LARGE && may_beat() {
-            self.rhythm.data(chunk, &self.activity, heard);
-            self.due = self.due.or_before(self.rhythm.due());
+            self.rhythm.data(chunk, &self.activity, &mut self.due, heard);
         }
         self.activity.note(chunk.from, chunk.time);
     }
@@ -632,18 +634,25 @@ impl Seeking {
         size_of::<Seeking>() + bytes + self.pieces.capacity() * size_of::<Piece>()
     }
 
+    /// Asks for where the next piece will be put.
+    #[inline]
+    fn prefetch(&self) {
+        self.bytes.0.iter().filter_map(|bytes| bytes.last()).for_each(prefetch);
+        self.pieces.last().into_iter().for_each(prefetch);
+    }
+
     /// Keeps what there is room for; how much that is.
     fn keep(&mut self, chunk: &Chunk<'_>) -> usize {
         let Chunk { time, frame, from, bytes, len } = *chunk;
         let kept = bytes.len().min(OPENING_LIMIT - self.bytes[from].len());
         // Most that are not known by their first pieces are known by the next.
         if self.bytes[from].capacity() - self.bytes[from].len() < kept {
-            let more = kept.max(self.bytes[from].len() / 4);
+            let more = kept.max(self.bytes[from].len() / 2);
             self.bytes[from].reserve_exact(more);
         }
         self.bytes[from].extend_from_slice(&bytes[..kept]);
         if self.pieces.len() == self.pieces.capacity() {
-            self.pieces.reserve_exact(2 + self.pieces.len() / 4);
+            self.pieces.reserve_exact(2 + self.pieces.len() / 2);
         }
         self.pieces.push(Piece { time, frame, from, kept: kept as u16, len });
         self.unkept += usize::from(kept == 0);

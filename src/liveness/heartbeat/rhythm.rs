@@ -220,8 +220,7 @@ struct Class {
 #[derive(Debug, Default)]
 pub struct Rhythm {
     classes: Vec<Class>,
-    doorkeeper: Option<Doorkeeper>,
-    records: Both<Option<Box<Records>>>,
+    rare: Option<Box<Rare>>,
     /// The time of the last large message, whose end may come in further segments.
     large: Both<Moment>,
     /// Digest of the last message.
@@ -230,8 +229,13 @@ pub struct Rhythm {
     reply_until: Both<Moment>,
     /// Whether any class has a track.
     tracks: bool,
-    /// When the next beat of one may have to be told as missed.
-    due: Due,
+}
+
+/// What few flows need.
+#[derive(Debug, Default)]
+struct Rare {
+    doorkeeper: Option<Doorkeeper>,
+    records: Both<Option<Box<Records>>>,
 }
 
 /// What came before a message.
@@ -266,18 +270,22 @@ impl Rhythm {
                 + d.past.iter().map(|t| size_of::<Track>() + t.heap()).sum::<usize>()
         };
         let details = self.classes.iter().filter_map(|c| c.detail.as_deref()).map(detail).sum::<usize>();
-        let records = self.records.0.iter().flatten().count() * size_of::<Records>();
-        let doorkeeper = if self.doorkeeper.is_some() { size_of::<[u16; 1024]>() } else { 0 };
-        self.classes.capacity() * size_of::<Class>() + details + records + doorkeeper
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            let doorkeeper = if rare.doorkeeper.is_some() { size_of::<[u16; 1024]>() } else { 0 };
+            size_of::<Rare>() + doorkeeper + rare.records.0.iter().flatten().count() * size_of::<Records>()
+        });
+        self.classes.capacity() * size_of::<Class>() + details + rare
     }
 
-    /// Asks for the classes, then for what is known of them; of many classes, for the first ones.
+    /// Asks for the classes, then for what is known of them, then for where more of it will be put; of many classes, for the
+    /// first ones.
     #[inline]
     pub fn prefetch(&self, step: usize) {
         let classes = self.classes.iter().take(PREFETCHED);
         match step {
             0 => classes.for_each(prefetch),
             1 => classes.filter_map(|c| c.detail.as_deref()).for_each(prefetch),
+            2 => classes.filter_map(|c| c.detail.as_deref()).for_each(Detail::prefetch),
             _ => {}
         }
     }
@@ -298,39 +306,38 @@ impl Rhythm {
     pub fn close(&mut self) {
         self.classes.retain(Class::is_track);
         self.classes.shrink_to_fit();
-        self.doorkeeper = None;
-        self.records = Both::default();
+        self.rare = None;
     }
 
     /// Takes the next bytes of a side. `activity` is as before them.
-    pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) {
+    pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, due: &mut Due, heard: &mut Vec<Heard>) {
         let Chunk { time, frame, from, bytes, len } = *chunk;
-        if self.records[from].is_none() && begins_record(bytes) {
-            self.records[from] = Some(Box::default());
+        if begins_record(bytes) {
+            self.rare.get_or_insert_default().records[from].get_or_insert_default();
         }
         let gap = activity.gap(from, time, f32::INFINITY);
         let before = Before { gap, peer_bursts: activity.bursts[from.peer()] };
-        if let Some(mut records) = self.records[from].take() {
+        if let Some(mut records) = self.rare.as_mut().and_then(|rare| rare.records[from].take()) {
             let head = &bytes[..bytes.len().min(32)];
             let cut = len.saturating_sub(bytes.len() as u32);
             records.push(bytes, cut, |len| {
                 let message = Message { time, frame, from, bytes: head, len, opaque: true, shape: None, digest: len };
-                self.message(message, &before, heard);
+                self.message(message, &before, due, heard);
             });
-            self.records[from] = Some(records);
+            self.rare.get_or_insert_default().records[from] = Some(records);
         } else {
-            self.message(Message::new(chunk), &before, heard);
+            self.message(Message::new(chunk), &before, due, heard);
         }
     }
 
     /// Bytes were not captured.
     pub fn gap(&mut self, from: Side) {
-        if let Some(records) = &mut self.records[from] {
+        if let Some(records) = self.rare.as_mut().and_then(|rare| rare.records[from].as_mut()) {
             records.gap();
         }
     }
 
-    fn message(&mut self, message: Message<'_>, before: &Before, heard: &mut Vec<Heard>) {
+    fn message(&mut self, message: Message<'_>, before: &Before, due: &mut Due, heard: &mut Vec<Heard>) {
         let Message { time, from, len, opaque, digest, .. } = message;
         let answers = self.reply_until[from].get().is_some_and(|until| time <= until) && self.reply(&message, heard);
         if len > LARGE {
@@ -349,7 +356,7 @@ impl Rhythm {
             let known = |c: &Class| c.key == key && c.likeness == likeness && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
                 let previous = self.classes[i].last;
-                self.observe(i, &message, before, relation, heard);
+                self.observe(i, &message, before, relation, due, heard);
                 if self.classes.get(i).is_some_and(|c| known(c) && c.is_reliable()) {
                     self.drop_stale_shadows(keys, previous);
                 }
@@ -374,7 +381,7 @@ impl Rhythm {
                     let class = &mut self.classes[i];
                     class.held = narrower * 2 >= class.seen;
                     narrower = narrower.max(class.seen);
-                    if self.observe(i, &message, before, relation, heard) {
+                    if self.observe(i, &message, before, relation, due, heard) {
                         self.drop_shadows(i, time);
                         return;
                     }
@@ -389,7 +396,8 @@ impl Rhythm {
         self.expect_reply(message, REPLY_WITHIN);
         let room = self.classes.len() < CLASSES;
         if !room {
-            let doorkeeper = self.doorkeeper.get_or_insert_with(|| Doorkeeper(Box::new([0; 1024])));
+            let doorkeeper = &mut self.rare.get_or_insert_default().doorkeeper;
+            let doorkeeper = doorkeeper.get_or_insert_with(|| Doorkeeper(Box::new([0; 1024])));
             if !doorkeeper.recurs(key) {
                 return;
             }
@@ -424,6 +432,7 @@ impl Rhythm {
         message: &Message<'_>,
         before: &Before,
         relation: Relation,
+        due: &mut Due,
         heard: &mut Vec<Heard>,
     ) -> bool {
         let class = &mut self.classes[i];
@@ -439,7 +448,7 @@ impl Rhythm {
         let is_track = class.is_track();
         self.tracks |= is_track;
         if let Some(track) = class.track() {
-            self.due = self.due.or_before(track.due());
+            *due = due.or_before(track.due());
             // What looked like a timer at first and does not go on so must not keep its messages from other classes.
             if !track.steady {
                 self.classes.swap_remove(i);
@@ -491,26 +500,18 @@ impl Rhythm {
         answers
     }
 
-    /// When to ask [`Rhythm::tell_missed`] again.
-    #[must_use]
-    pub fn due(&self) -> Time {
-        self.due.0
-    }
-
-    /// Tells what fell due by `now`.
-    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
-        if !self.due.has_come(now) {
-            return;
-        }
-        self.due = Due::default();
+    /// Tells what fell due by `now`; gives when to ask again.
+    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) -> Due {
+        let mut due = Due::default();
         for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
             if let Stage::Known(track) = &mut detail.stage {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
                 heard.truncate(if detail.told { heard.len() } else { before });
-                self.due = self.due.or_before(track.due());
+                due = due.or_before(track.due());
             }
         }
+        due
     }
 
     /// The heartbeats and polls found. `named` are those known by name, which are not told again; `any_pace` is whether
@@ -830,6 +831,17 @@ impl Replies {
 }
 
 impl Detail {
+    /// Asks for where its next message will be put.
+    #[inline]
+    fn prefetch(&self) {
+        match &self.stage {
+            Stage::Sought(gaps, _) => gaps.prefetch(),
+            Stage::Known(track) => track.gaps.prefetch(),
+        }
+        self.content.prefetch();
+        self.replies.content.prefetch();
+    }
+
     fn track(&self) -> Option<&Track> {
         if let Stage::Known(track) = &self.stage { Some(track) } else { None }
     }
@@ -928,7 +940,7 @@ mod tests {
             time = time.plus(MILLISECOND * Nanos::from(1 + n.wrapping_mul(0x85eb_ca6b) % 1000));
             let bytes = message(n);
             let chunk = Chunk { time, frame: n.into(), from, bytes: &bytes, len: bytes.len() as u32 };
-            rhythm.data(&chunk, &activity, &mut heard);
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
             activity.note(from, time);
             heard.clear();
         }
