@@ -230,7 +230,8 @@ impl Samples {
 /// For how many samples there is room where there are `count`: few messages vary; most of those that do go on to.
 fn slots(count: usize) -> usize {
     match count {
-        0..=2 => count,
+        0 => 0,
+        1..=2 => 2,
         3..=SAMPLES => SAMPLES,
         _ => 2 * SAMPLES,
     }

@@ -382,7 +382,7 @@ impl Rhythm {
                     class.held = narrower * 2 >= class.seen;
                     narrower = narrower.max(class.seen);
                     if self.observe(i, &message, before, relation, due, heard) {
-                        self.drop_shadows(i, time);
+                        self.drop_shadows(from, time);
                         return;
                     }
                 }
@@ -462,10 +462,11 @@ impl Rhythm {
         *until = (*until).max(Moment::at(message.time.plus(within)));
     }
 
-    /// Other classes of the same messages as class `i`, which is now known, are of no use.
-    fn drop_shadows(&mut self, i: usize, now: Time) {
-        let from = self.classes[i].from;
+    /// Other classes of the same messages of `from` as the one that is now known are of no use. Those that are known come
+    /// first, where most messages find them.
+    fn drop_shadows(&mut self, from: Side, now: Time) {
         self.classes.retain(|c| c.is_track() || c.from != from || c.last != now);
+        self.classes.sort_by_key(|c| !c.is_track());
         self.classes.shrink_to_fit();
     }
 
