@@ -75,7 +75,7 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     // A side that wrote to a socket which the other had closed is refused, and nobody is dead.
     let closed = me.known.has(Known::FIN);
     let (mechanism, frame) = if let Some(p) = l.probes(by).filter(|p| p.last == provoker.last) {
-        (Mechanism::KeepaliveReset, Some(p.last_frame))
+        (Mechanism::KeepaliveReset, Some(p.last_frame()))
     } else if !closed && (provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last))
     {
         (Mechanism::ResetOnData, l.resends(by).map(|r| r.last_frame))
@@ -101,7 +101,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
         Some(d)
     };
     if let Some(p) = unanswered_probes(c, l, by, at) {
-        return observed(Mechanism::KeepaliveTimeout, &[p.run_frame(), p.last_frame]);
+        return observed(Mechanism::KeepaliveTimeout, &[p.run_frame(), p.last_frame()]);
     }
     if let Some(d) = heartbeat_overdue(c, l, by, at, None, frame) {
         return Some(d);
@@ -122,7 +122,7 @@ fn unanswered_probes<'l>(c: &Connection, l: &'l Liveness, by: Side, at: Time) ->
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
     let waited = p.least_interval().is_none_or(|i| at.since(p.last) >= i / 10 * 9);
-    (unheard && !p.data_since && waited && p.run() > 0).then_some(p)
+    (unheard && !p.data_since() && waited).then_some(p)
 }
 
 /// Whether `by` closed because its peer's beat or reply was overdue. A silence counts from `whole_since` on, if given.
@@ -317,11 +317,11 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
     }
     let p = l.probes(by)?;
     let unheard = c.last_heard(by).is_none_or(|h| h <= p.last);
-    let answered = !p.outstanding || p.answered_by_data().is_some();
-    if !unheard || c.hears_unseen(by) || answered || p.data_since || me.last > p.last || p.run() < 2 {
+    let answered = !p.outstanding() || p.answered_by_data().is_some();
+    if !unheard || c.hears_unseen(by) || answered || p.data_since() || me.last > p.last || p.run() < 2 {
         return None;
     }
-    Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame(), p.last_frame]))
+    Some((Mechanism::KeepaliveTimeout, p.last, p.next()?, [p.run_frame(), p.last_frame()]))
 }
 
 /// Whether resends of data (not of a bare FIN or SYN) bring nothing back.

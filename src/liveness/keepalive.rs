@@ -4,7 +4,7 @@ use super::settings::{Spans, setting};
 use crate::flow::connection::{Connection, Half, Known};
 use crate::flow::prefetch::prefetch;
 use crate::flow::sequence::{after, before};
-use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time};
+use crate::packet::{MILLISECOND, Nanos, Number, SECOND, Segment, Time};
 use crate::summary::{KeepaliveSummary, Side};
 
 /// An older acknowledgment this soon after a newer one was reordered. Receive queues of one host reorder by microseconds,
@@ -169,29 +169,44 @@ impl Probers {
     }
 }
 
+/// What is known of a side's last probe, and of its first.
+#[derive(Clone, Copy, Debug, Default)]
+struct State(u8);
+
+impl State {
+    /// The last one carried a byte of garbage.
+    const GARBAGE: u8 = 1;
+    /// The last one still waits for its answer.
+    const OUTSTANDING: u8 = 1 << 1;
+    /// Its sender has sent new bytes or a FIN since the last one.
+    const DATA_SINCE: u8 = 1 << 2;
+    /// Before the first one nothing was heard that an idle time could count from.
+    const UNMEASURED: u8 = 1 << 3;
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    fn put(&mut self, bit: u8, known: bool) {
+        self.0 = self.0 & !bit | if known { bit } else { 0 };
+    }
+}
+
 /// The keepalive probes of one side.
 #[derive(Clone, Debug)]
 pub struct Probes {
     side: Side,
-    /// How many.
-    pub sent: u32,
-    /// Garbage bytes in the last one.
-    pub len: u8,
-    /// Whether the last one still waits for its answer.
-    pub outstanding: bool,
-    /// Whether its sender has sent new bytes or a FIN since the last one.
-    pub data_since: bool,
+    state: State,
+    last_frame: Number,
     /// The first.
     pub first: Time,
     /// The last.
     pub last: Time,
-    /// Its frame.
-    pub last_frame: u64,
     /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
     /// was an answer.
     idle: Spans,
-    /// Probe to answer, of all that were answered.
-    rtt: Spans,
+    /// Probe to answer, of all that were answered, while each comes within four seconds.
+    rtt: Spans<u32>,
     more: Option<Box<More>>,
 }
 
@@ -199,6 +214,10 @@ pub struct Probes {
 #[derive(Clone, Debug, Default)]
 struct More {
     other: Option<Box<Probes>>,
+    /// Probe to answer, once one has taken more than four seconds.
+    rtt: Option<Spans>,
+    /// Probes that no idle time was measured by, but for the first.
+    unmeasured: u32,
     /// Probes since the prober last heard its peer, but for the first.
     repeated: u32,
     /// Frame of the first probe of the current run, of two or more.
@@ -217,8 +236,8 @@ struct More {
     count: Option<u32>,
 }
 
-/// With what the allocator adds, two cache lines.
-const _: () = assert!(size_of::<Probes>() <= 120);
+/// A million flows have them.
+const _: () = assert!(size_of::<Probes>() <= 104);
 
 impl Probes {
     /// A side's first probe.
@@ -226,13 +245,10 @@ impl Probes {
     pub fn new(side: Side, time: Time) -> Self {
         Probes {
             side,
-            sent: 0,
-            len: 0,
-            outstanding: false,
-            data_since: false,
+            state: State::default(),
+            last_frame: 0.into(),
             first: time,
             last: time,
-            last_frame: 0,
             idle: Spans::default(),
             rtt: Spans::default(),
             more: None,
@@ -247,6 +263,41 @@ impl Probes {
         self.more.get_or_insert_default()
     }
 
+    /// How many.
+    #[inline]
+    #[must_use]
+    pub fn sent(&self) -> u32 {
+        let others = self.more.as_ref().map_or(0, |more| more.unmeasured);
+        self.idle.count().saturating_add(others).saturating_add(self.state.has(State::UNMEASURED).into())
+    }
+
+    /// The last one's frame.
+    #[inline]
+    #[must_use]
+    pub fn last_frame(&self) -> u64 {
+        self.last_frame.get()
+    }
+
+    /// Whether the last one still waits for its answer.
+    #[inline]
+    #[must_use]
+    pub fn outstanding(&self) -> bool {
+        self.state.has(State::OUTSTANDING)
+    }
+
+    /// Whether its sender has sent new bytes or a FIN since the last one.
+    #[inline]
+    #[must_use]
+    pub fn data_since(&self) -> bool {
+        self.state.has(State::DATA_SINCE)
+    }
+
+    /// The prober sent new bytes or a FIN.
+    #[inline]
+    pub fn sent_data(&mut self) {
+        self.state.put(State::DATA_SINCE, true);
+    }
+
     /// Probes since the prober last heard its peer.
     #[inline]
     #[must_use]
@@ -257,29 +308,38 @@ impl Probes {
     /// Takes a probe. `heard` is when its sender last heard its peer.
     #[inline]
     pub fn probe(&mut self, p: Candidate, heard: Option<Time>) {
-        if self.sent > 0 && heard.is_none_or(|h| h <= self.last) {
+        let first = self.sent() == 0;
+        if !first && heard.is_none_or(|h| h <= self.last) {
             self.again(p.time);
         } else {
             if let Some(more) = &mut self.more {
                 more.repeated = 0;
             }
-            if let Some(heard) = heard {
-                self.idle.add(p.time.since(heard));
+            let measured = heard.is_some_and(|heard| self.idle.add(p.time.since(heard)));
+            if first {
+                self.state.put(State::UNMEASURED, !measured);
+            } else if !measured {
+                self.note_unmeasured();
             }
         }
-        self.sent = self.sent.saturating_add(1);
-        self.len = p.len;
+        self.state.put(State::GARBAGE, p.len > 0);
         self.last = p.time;
-        self.last_frame = p.frame;
-        self.outstanding = true;
-        self.data_since = false;
+        self.last_frame = p.frame.into();
+        self.state.put(State::OUTSTANDING, true);
+        self.state.put(State::DATA_SINCE, false);
         self.forget_data();
+    }
+
+    fn note_unmeasured(&mut self) {
+        let unmeasured = &mut self.more().unmeasured;
+        *unmeasured = unmeasured.saturating_add(1);
     }
 
     /// Another probe, after one that the peer did not answer.
     fn again(&mut self, time: Time) {
+        self.note_unmeasured();
         let gap = time.since(self.last);
-        let (last, last_frame) = (self.last, self.last_frame);
+        let (last, last_frame) = (self.last, self.last_frame());
         let u = self.more();
         if u.repeated == 0 {
             (u.run_frame, u.run_start, u.gap_before) = (last_frame, last, 0);
@@ -295,10 +355,27 @@ impl Probes {
     #[inline]
     pub fn answer(&mut self, time: Time) -> Nanos {
         let rtt = time.since(self.last).max(0);
-        self.outstanding = false;
+        self.state.put(State::OUTSTANDING, false);
         self.forget_data();
-        self.rtt.add(rtt);
+        match u32::try_from(rtt) {
+            Ok(short) if self.more.is_none() => _ = self.rtt.add(short),
+            short => self.add_rtt(rtt, short.ok()),
+        }
         rtt
+    }
+
+    /// Takes a round trip, also as a short number if it is one, where the flow may have had a long one.
+    fn add_rtt(&mut self, rtt: Nanos, short: Option<u32>) {
+        let known = self.rtt;
+        match (&mut self.more().rtt, short) {
+            (None, Some(short)) => self.rtt.add(short),
+            (long, _) => long.get_or_insert(known.into()).add(rtt),
+        };
+    }
+
+    /// Probe to answer.
+    fn rtt(&self) -> Spans {
+        self.more.as_ref().and_then(|more| more.rtt).unwrap_or_else(|| self.rtt.into())
     }
 
     /// The peer sent data while an answer is due: it may be the answer, if no plain acknowledgment follows.
@@ -335,7 +412,7 @@ impl Probes {
     /// The frame of that.
     #[must_use]
     pub fn run_frame(&self) -> u64 {
-        self.repeated().map_or(self.last_frame, |u| u.run_frame)
+        self.repeated().map_or(self.last_frame(), |u| u.run_frame)
     }
 
     /// What is known of the current run, if it is one of several.
@@ -382,9 +459,9 @@ impl Probes {
     #[must_use]
     pub fn summary(&self) -> KeepaliveSummary {
         KeepaliveSummary {
-            probes: u64::from(self.sent),
-            answered: u64::from(self.rtt.count()),
-            probe_len: self.len,
+            probes: u64::from(self.sent()),
+            answered: u64::from(self.rtt().count()),
+            probe_len: self.state.has(State::GARBAGE).into(),
             first: self.first,
             last: self.last,
             // A period is an idle time unless the interval is longer; then the least span is one that data began.
@@ -394,7 +471,46 @@ impl Probes {
             observed_idle: self.idle.spread(),
             observed_interval: self.more.as_ref().and_then(|u| u.interval.spread()),
             stack: None,
-            rtt_s: self.rtt.spread().map(|r| r.median),
+            rtt_s: self.rtt().spread().map(|r| r.median),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probed(answers: &[Nanos]) -> KeepaliveSummary {
+        let mut probes = Probes::new(Side::Client, Time(0));
+        let mut now = Time(SECOND);
+        for (frame, &rtt) in (1..).zip(answers) {
+            probes.probe(Candidate { time: now.plus(60 * SECOND), frame, len: 0, answer: None }, Some(now));
+            now = now.plus(60 * SECOND + rtt);
+            assert_eq!(probes.answer(now), rtt);
+        }
+        probes.summary()
+    }
+
+    #[test]
+    fn round_trips_are_told_the_same_whether_a_long_one_is_among_them_or_not() {
+        let short = probed(&[SECOND, 3 * SECOND, 4 * SECOND]);
+        assert_eq!((short.probes, short.answered, short.rtt_s), (3, 3, Some(3.0)));
+        let long = probed(&[SECOND, 9 * SECOND, 3 * SECOND]);
+        assert_eq!((long.probes, long.answered, long.rtt_s), (3, 3, Some(3.0)));
+        assert_eq!(probed(&[9 * SECOND]).rtt_s, Some(9.0));
+    }
+
+    #[test]
+    fn every_probe_counts_whatever_was_heard_before_it() {
+        let mut probes = Probes::new(Side::Client, Time(0));
+        let mut probe = |frame: u64, heard: Option<i64>| {
+            let time = Time(frame as i64 * 10 * SECOND);
+            probes.probe(Candidate { time, frame, len: 1, answer: None }, heard.map(|s| Time(s * SECOND)));
+            (probes.sent(), probes.run(), probes.last_frame())
+        };
+        // Nothing heard; not answered; heard after it, by a clock that stepped back; heard before it.
+        let told = [probe(1, None), probe(2, Some(5)), probe(3, Some(50)), probe(4, Some(35))];
+        assert_eq!(told, [(1, 1, 1), (2, 2, 2), (3, 1, 3), (4, 1, 4)]);
+        assert_eq!(probes.summary().probe_len, 1);
     }
 }

@@ -422,7 +422,7 @@ impl Liveness {
     #[inline]
     #[must_use]
     pub fn suspects(&self) -> bool {
-        self.probers.iter().any(|p| p.outstanding && p.run() >= 2)
+        self.probers.iter().any(|p| p.outstanding() && p.run() >= 2)
             || self.rare.as_ref().is_some_and(|rare| {
                 let resends = rare.resends.0.iter().any(|r| r.count >= death::SUSPICIOUS);
                 resends || rare.window.0.iter().any(|w| w.unanswered >= death::SUSPICIOUS)
@@ -541,7 +541,7 @@ impl Liveness {
     fn answer_by_data(&mut self, prober: Side, out: &mut Out<'_>) {
         if let Some(probes) = self.probers.of_mut(prober)
             && let Some((time, frame)) = probes.answered_by_data()
-            && probes.outstanding
+            && probes.outstanding()
         {
             let rtt = probes.answer(time);
             out.tell(time, Some(frame), Some(prober.peer()), EventKind::KeepaliveAck { rtt });
@@ -563,10 +563,10 @@ impl Liveness {
             (Shape::Data { .. }, _) => {
                 self.end_window_run(from, out);
                 if let Some(probes) = self.probers.of_mut(from) {
-                    probes.data_since = true;
+                    probes.sent_data();
                 }
                 if let Some(probes) = self.probers.of_mut(from.peer())
-                    && probes.outstanding
+                    && probes.outstanding()
                     && answers(c, from.peer(), probes, s)
                 {
                     probes.data(s.time, s.frame);
@@ -584,7 +584,7 @@ impl Liveness {
     fn acknowledgment(&mut self, c: &mut Connection, from: Side, s: &Segment<'_>, judged: Judged, out: &mut Out<'_>) {
         let prober = from.peer();
         if let Some(probes) = self.probers.of_mut(prober)
-            && probes.outstanding
+            && probes.outstanding()
             && answers(c, prober, probes, s)
         {
             let rtt = probes.answer(s.time);
@@ -715,7 +715,7 @@ impl Liveness {
 fn answers(c: &Connection, prober: Side, probes: &Probes, s: &Segment<'_>) -> bool {
     let me = &c.half[prober];
     let arrived = s.ack == me.nxt || s.ack == me.una;
-    arrived && !me.known.has(Known::RESET) && !probes.data_since && s.time.since(probes.last) <= ANSWER
+    arrived && !me.known.has(Known::RESET) && !probes.data_since() && s.time.since(probes.last) <= ANSWER
 }
 
 fn tell_window_probes(probes: &[Candidate], from: Side, out: &mut Out<'_>) {

@@ -10,21 +10,29 @@ use crate::summary::Spread;
 /// Spans kept for the median; more are represented by an even sample.
 const KEPT: usize = 5;
 
-/// A running account of one kind of span: exact count, least and greatest, and a median over at most `KEPT` of them.
+/// A running account of one kind of span: exact count, least and greatest, and a median over at most `KEPT` of them. The
+/// spans may be kept in a shorter number of nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Spans {
-    min: Nanos,
-    max: Nanos,
+pub struct Spans<N = Nanos> {
+    min: N,
+    max: N,
     count: u32,
     kept: [f32; KEPT],
 }
 
-impl Spans {
-    /// Takes one span; a negative one, across a step of the clock, says nothing.
+impl From<Spans<u32>> for Spans {
+    fn from(short: Spans<u32>) -> Self {
+        let Spans { min, max, count, kept } = short;
+        Spans { min: min.into(), max: max.into(), count, kept }
+    }
+}
+
+impl<N: Copy + Default + Ord + Into<Nanos>> Spans<N> {
+    /// Takes one span and tells so; a negative one, across a step of the clock, says nothing and is not taken.
     #[inline]
-    pub fn add(&mut self, span: Nanos) {
-        if span < 0 {
-            return;
+    pub fn add(&mut self, span: N) -> bool {
+        if span < N::default() {
+            return false;
         }
         self.min = if self.count == 0 { span } else { self.min.min(span) };
         self.max = self.max.max(span);
@@ -37,8 +45,9 @@ impl Spans {
             (u64::from(self.count).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % self.count as usize
         };
         if let Some(kept) = self.kept.get_mut(at) {
-            *kept = seconds(span) as f32;
+            *kept = seconds(span.into()) as f32;
         }
+        true
     }
 
     /// How many were taken.
@@ -50,7 +59,7 @@ impl Spans {
     /// The least.
     #[must_use]
     pub fn min(&self) -> Option<Nanos> {
-        (self.count > 0).then_some(self.min)
+        (self.count > 0).then_some(self.min.into())
     }
 
     /// Median and bounds; the median is exact up to `KEPT` spans, then that of a sample.
@@ -64,7 +73,7 @@ impl Spans {
         kept.sort_by(f32::total_cmp);
         let middle = kept.len() / 2;
         let median = if kept.len() % 2 == 1 { kept[middle] } else { (kept[middle - 1] + kept[middle]) / 2.0 };
-        let (min, max) = (seconds(self.min), seconds(self.max));
+        let (min, max) = (seconds(self.min.into()), seconds(self.max.into()));
         // Rounded to a tenth of a millisecond: more is not in an f32 of this size.
         let median = ((f64::from(median) * 1e4).round() / 1e4).clamp(min, max);
         Some(Spread { median, min, max })
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_median_of_few_is_exact() {
-        let mut spans = Spans::default();
+        let mut spans = Spans::<Nanos>::default();
         for s in [3.0, 1.0, 2.0, 10.0] {
             spans.add(nanos(s));
         }
