@@ -370,8 +370,9 @@ impl Rhythm {
             self.large[from] = Moment::at(time); // the end of something large
             return;
         }
-        if self.classes.is_empty() {
-            self.classes.reserve_exact(count);
+        if self.classes.len() == self.classes.capacity() {
+            // Many flows have one kind of message or two, and each is kept under as many likenesses.
+            self.classes.reserve_exact(count.max(self.classes.len() / 4));
         }
         // From the narrowest to the widest class: the wider waits while a narrower holds as many of its messages.
         let mut narrower = 0;
