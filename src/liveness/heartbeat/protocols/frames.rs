@@ -104,26 +104,35 @@ pub struct Walk {
     pub whole: bool,
     /// Whether something stood there that is no frame.
     pub lost: bool,
+    /// Whether all was shown of the last frame that is, and it goes on beyond [`OPENING_LIMIT`]: more of an opening tells
+    /// nothing more.
+    pub beyond: bool,
 }
 
-/// Walks the frames that begin with `rest`'s first byte; `measure` is shown at most `most` bytes of each.
+/// Walks the frames that begin with the first of these bytes; `measure` is shown at most `most` bytes of each.
 #[must_use]
-pub fn walk(mut rest: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Measure) -> Walk {
-    let mut frames = 0;
+pub fn walk(bytes: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Measure) -> Walk {
+    let (mut rest, mut frames) = (bytes, 0);
     while !rest.is_empty() {
         match measure(&rest[..rest.len().min(most)]) {
             Measure::Frame(len) if len > 0 => {
                 frames += 1;
                 match usize::try_from(len).ok().and_then(|len| rest.get(len..)) {
                     Some(after) => rest = after,
-                    None => return Walk { frames, whole: false, lost: false },
+                    None => {
+                        let end = len.saturating_add((bytes.len() - rest.len()) as u64);
+                        let beyond = end >= OPENING_LIMIT as u64 && rest.len() >= most;
+                        return Walk { frames, whole: false, lost: false, beyond };
+                    }
                 }
             }
-            Measure::Need(n) if n > rest.len() && n <= most => return Walk { frames, whole: false, lost: false },
-            _ => return Walk { frames, whole: false, lost: true },
+            Measure::Need(n) if n > rest.len() && n <= most => {
+                return Walk { frames, whole: false, lost: false, beyond: false };
+            }
+            _ => return Walk { frames, whole: false, lost: true, beyond: false },
         }
     }
-    Walk { frames, whole: frames > 0, lost: false }
+    Walk { frames, whole: frames > 0, lost: false, beyond: false }
 }
 
 /// Recognises a protocol by its frames: one on its own port, [`Frames::ENOUGH`] elsewhere, and nothing that does not fit.
@@ -160,7 +169,9 @@ pub fn recognise<P: Frames, const HEAD: usize>(opening: &Opening) -> Recognition
         }
         return Recognition::Yes(Box::new(parser));
     }
-    if full { Recognition::No } else { Recognition::Undecided }
+    // On its own port it may be this protocol yet; elsewhere only further frames would tell.
+    let settled = !known_port && walks.iter().all(|walk| walk.lost || walk.beyond);
+    if full || settled { Recognition::No } else { Recognition::Undecided }
 }
 
 /// The parser of a protocol that its first frames named.
@@ -282,6 +293,18 @@ mod tests {
         assert_eq!(recognised_as(opening(7, false, b"tail", b"HB\0\x04")), Some(true));
         assert_eq!(recognised_as(opening(7, false, b"tail", b"")), None);
         assert_eq!(recognised_as(opening(8, false, b"tail", b"HB\0\x04")), Some(false));
+    }
+
+    #[test]
+    fn frames_longer_than_an_opening_decide_at_once() {
+        // 1024 bytes are an opening; 32 of each frame are shown.
+        let frame = |len: u16, have| [b"HB", &len.to_be_bytes()[..], &[0; 28]].concat()[..have].to_vec();
+        let (long, short) = (frame(1024, 32), frame(1023, 32));
+        assert_eq!(recognised_as(opening(8, true, &long, &long)), Some(false));
+        assert_eq!(recognised_as(opening(8, true, &long, &short)), None, "another frame may follow");
+        assert_eq!(recognised_as(opening(8, true, &long, &frame(1024, 31))), None, "its last byte may tell");
+        assert_eq!(recognised_as(opening(8, true, &long, b"")), None, "the other side may speak");
+        assert_eq!(recognised_as(opening(7, true, &long, &long)), Some(true), "on its port one is enough");
     }
 
     #[test]
