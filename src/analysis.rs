@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::thread;
 
 use crate::flow::table::Table;
@@ -276,8 +277,8 @@ impl Flows {
     }
 
     /// Counts the flows: begins with `none`, and gives `one` each flow with no more than what flows are counted by
-    /// ([`verdict::outline`]), in order of first packet. The flows that each thread analysed are counted for themselves, by
-    /// as many threads.
+    /// ([`verdict::outline`]). As many threads as analysed them count as many flows each, in parts of one table that are
+    /// each in order of first packet.
     pub fn count<T: Send>(
         &self,
         none: impl Fn() -> T + Sync,
@@ -293,9 +294,9 @@ impl Flows {
                 return vec![counted];
             }
         };
-        let count = |table: usize| {
+        let count = |(table, flows): (usize, Range<usize>)| {
             let mut counted = none();
-            for at in 0..tables[table].len() {
+            for at in flows {
                 tables[table].prefetch_next(at, |watched| watched.prefetch(0, true));
                 let watched = tables[table].get(at);
                 let (mut summary, context) = self.sum_up(watched, end);
@@ -304,14 +305,29 @@ impl Flows {
             }
             counted
         };
+        let each = self.len().div_ceil(self.threads());
+        let lengths = || tables.iter().map(Table::len);
+        let portion = |n: usize| parts(lengths(), n * each..(n + 1) * each).map(count).collect::<Vec<_>>();
         thread::scope(|scope| {
-            let others: Vec<_> = (1..tables.len()).map(|table| scope.spawn(move || count(table))).collect();
-            let first = (!tables.is_empty()).then(|| count(0));
+            let others: Vec<_> = (1..self.threads()).map(|n| scope.spawn(move || portion(n))).collect();
+            let first = portion(0);
             // A thread that panicked takes this one with it.
             let others = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            first.into_iter().chain(others).collect()
+            first.into_iter().chain(others.flatten()).collect()
         })
     }
+}
+
+/// Of things that lie in tables of these lengths, counted on from one table to the next, those in a range: for each table
+/// that has some of them, which.
+fn parts(lengths: impl Iterator<Item = usize>, range: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut begin = 0;
+    lengths.enumerate().filter_map(move |(table, length)| {
+        let within = |at: usize| at.saturating_sub(begin).min(length);
+        let part = within(range.start)..within(range.end);
+        begin += length;
+        (!part.is_empty()).then_some((table, part))
+    })
 }
 
 /// The places of all flows in the order in which they were opened.
@@ -372,5 +388,19 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
                 death.outage = death.last_heard.map(|heard| start.since(heard)).filter(|span| *span >= 0);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_cross_from_table_to_table() {
+        let lengths = [3, 0, 9];
+        let portion = |range| parts(lengths.into_iter(), range).collect::<Vec<_>>();
+        assert_eq!(portion(0..6), [(0, 0..3), (2, 0..3)]);
+        assert_eq!(portion(6..12), [(2, 3..9)]);
+        assert_eq!(portion(12..18), []);
     }
 }
