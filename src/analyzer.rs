@@ -102,32 +102,42 @@ pub struct SoFar<'a> {
     pub memory_limit: Option<usize>,
 }
 
-/// What an analyzer hands over to the one to whose share of the flows it belongs.
-#[derive(Clone, Copy)]
-pub enum Handed<'a> {
+/// What an analyzer hands over to the one to whose share of the flows it belongs; `S` is how it holds a segment.
+pub enum Handed<S> {
     /// A segment, and the hash of its ends.
-    Segment(u32, Segment<'a>),
+    Segment(u32, S),
     /// An ICMP error.
     Icmp(IcmpError),
     /// The time that had come before it stepped back: what fell due until then has done so.
     Time(Time),
 }
 
-impl Handed<'_> {
-    /// The same, with this for its payload if it is a segment.
+impl<S> Handed<S> {
+    /// The same, with what is made of its segment if it is one.
     #[inline]
     #[must_use]
-    pub fn with_payload(self, payload: &[u8]) -> Handed<'_> {
+    pub fn map<T>(self, make: impl FnOnce(S) -> T) -> Handed<T> {
         match self {
-            Handed::Segment(hash, segment) => Handed::Segment(hash, Segment { payload, ..segment }),
+            Handed::Segment(hash, segment) => Handed::Segment(hash, make(segment)),
             Handed::Icmp(error) => Handed::Icmp(error),
             Handed::Time(time) => Handed::Time(time),
+        }
+    }
+
+    /// The same, with its segment only lent.
+    #[inline]
+    #[must_use]
+    pub fn as_ref(&self) -> Handed<&S> {
+        match self {
+            Handed::Segment(hash, segment) => Handed::Segment(*hash, segment),
+            Handed::Icmp(error) => Handed::Icmp(*error),
+            Handed::Time(time) => Handed::Time(*time),
         }
     }
 }
 
 /// Receives what is handed over.
-pub type Others<'a> = dyn FnMut(Handed<'_>) + 'a;
+pub type Others<'a> = dyn FnMut(Handed<&Segment<'_>>) + 'a;
 
 /// A segment whose flow is looked for.
 struct Sought<'a> {
@@ -218,7 +228,7 @@ impl Analyzer {
     }
 
     /// Takes what another analyzer handed over: all of it belongs to this one's share.
-    pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<'a>>) {
+    pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<Segment<'a>>>) {
         let (mut batch, mut count): ([Option<Sought<'_>>; BATCH], _) = (array::from_fn(|_| None), 0);
         for handed in handed {
             match handed {
@@ -459,7 +469,7 @@ impl Flows {
         let s = &sought.segment;
         analysis.tcp_segments += 1;
         if !sought.mine {
-            others(Handed::Segment(sought.hash, *s));
+            others(Handed::Segment(sought.hash, s));
         } else if options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
             analysis.skipped.duplicates += 1;
         }

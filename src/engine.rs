@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::analysis::Analysis;
 use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share, Sink};
-use crate::packet::{Frame, Time};
+use crate::packet::{Frame, Segment, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
 const READER_SHARE: u32 = 88;
@@ -46,7 +46,7 @@ struct Parcel {
 
 /// Something handed over whose payload ends at `end` in the parcel, where the next one's begins.
 struct Packed {
-    handed: Handed<'static>,
+    handed: Handed<Segment<'static>>,
     end: u32,
 }
 
@@ -148,7 +148,7 @@ impl Helper {
         Helper { parcel: Parcel::default(), parcels, empty, thread }
     }
 
-    fn hand_over(&mut self, handed: Handed<'_>) {
+    fn hand_over(&mut self, handed: Handed<&Segment<'_>>) {
         self.parcel.pack(handed);
         if self.parcel.handed.len() >= PARCEL || self.parcel.bytes.len() >= PARCEL_BYTES {
             self.send();
@@ -169,20 +169,22 @@ impl Helper {
 }
 
 impl Parcel {
-    fn pack(&mut self, handed: Handed<'_>) {
+    #[inline]
+    fn pack(&mut self, handed: Handed<&Segment<'_>>) {
         if let Handed::Segment(_, segment) = &handed {
             self.bytes.extend_from_slice(segment.payload);
         }
-        self.handed.push(Packed { handed: handed.with_payload(&[]), end: self.bytes.len() as u32 });
+        let end = self.bytes.len() as u32;
+        self.handed.push(Packed { handed: handed.map(|segment| Segment { payload: &[], ..*segment }), end });
     }
 
     /// What was packed, as it was.
-    fn open(&self) -> impl Iterator<Item = Handed<'_>> {
+    fn open(&self) -> impl Iterator<Item = Handed<Segment<'_>>> {
         let mut start = 0;
         self.handed.iter().map(move |Packed { handed, end }| {
             let payload = &self.bytes[start..*end as usize];
             start = *end as usize;
-            handed.with_payload(payload)
+            handed.as_ref().map(|segment| Segment { payload, ..*segment })
         })
     }
 

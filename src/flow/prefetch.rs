@@ -24,8 +24,8 @@ pub fn prefetch<T>(value: &T) {
             line(at);
             at += LINE;
         }
-        // What does not begin with a line may end in one more.
-        if const { align_of::<T>() < LINE } {
+        // What does not begin with a line may end in one more; a number never does.
+        if const { align_of::<T>() < LINE && align_of::<T>() < size_of::<T>() } {
             line(size_of::<T>().saturating_sub(1));
         }
     }
