@@ -248,7 +248,7 @@ impl Watched {
     pub fn is_new(&mut self, from: Side, s: &Segment<'_>) -> bool {
         let copy = self.conn.recent.is_copy(from, s);
         if copy {
-            self.live.make_odd().duplicates += 1;
+            self.live.add_duplicate();
         }
         !copy
     }
@@ -331,7 +331,7 @@ impl Watched {
         holes.push(s.seq, s.payload, s.payload_len, s.frame, s.time, &mut |piece| {
             lost += pass_on(&mut self.live, &self.conn, from, piece, heard);
         });
-        self.live.make_odd().missing += lost;
+        self.live.add_missing(lost);
         if fills {
             self.conn.add_bytes(from, s.payload_len);
         }
@@ -356,7 +356,7 @@ impl Watched {
         if let Some(mut holes) = self.live.odd_mut().and_then(|o| o.holes[of].take()) {
             let mut lost = 0;
             holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, heard));
-            self.live.make_odd().missing += lost;
+            self.live.add_missing(lost);
             if !holes.closed() {
                 self.live.make_odd().holes[of] = Some(holes);
             }
@@ -365,7 +365,7 @@ impl Watched {
 
     /// The peer acknowledged `len` bytes that the capture does not hold.
     fn missed(&mut self, of: Side, len: u32) {
-        self.live.make_odd().missing += u64::from(len);
+        self.live.add_missing(u64::from(len));
         if self.live.known_heartbeats().is_some() {
             self.live.heartbeats(&self.conn).gap(of, u64::from(len));
         }
@@ -543,8 +543,8 @@ impl Watched {
             longest_payload_gap: Both([payload_gap(Side::Client), payload_gap(Side::Server)]),
             broke: odd.and_then(|o| o.broke).or_else(|| self.live.silent_break(c)),
             bare_segment: (c.bare_segment > 0).then_some(u32::from(c.bare_segment)),
-            duplicates: odd.map_or(0, |o| o.duplicates),
-            missing_bytes: odd.map_or(0, |o| o.missing),
+            duplicates: self.live.duplicates(),
+            missing_bytes: self.live.missing(),
             doubtful: self.live.doubtful(),
         };
         (summary(), context)

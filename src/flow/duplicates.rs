@@ -6,6 +6,8 @@ use crate::summary::Side;
 /// A copy follows its original within this. Copies come microseconds apart; a slow router or a mirror port may take tens
 /// of milliseconds, while a stack waits 200 ms and more before it resends (RFC 6298 §2.4, Linux TCP_RTO_MIN).
 const COPY_WINDOW: i64 = 100 * MILLISECOND;
+/// The same in the units of [`ticks`].
+const COPY_TICKS: i64 = COPY_WINDOW >> 16;
 
 /// Segments remembered for one flow: copies may be interleaved with the segments next to them.
 const REMEMBERED: usize = 4;
@@ -21,9 +23,6 @@ pub struct Recent {
     /// How long before the one after it each of the others was seen; two seconds and more are one.
     gaps: [i16; REMEMBERED - 1],
 }
-
-/// The same in the units of [`ticks`].
-const COPY_TICKS: i64 = COPY_WINDOW >> 16;
 
 /// Time in units of 65 µs, modulo 2^32 (78 hours).
 fn ticks(time: Time) -> u32 {

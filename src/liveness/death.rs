@@ -6,6 +6,7 @@
 
 use super::keepalive::{ANSWER, Probes};
 use super::losses::Losses;
+use super::window::WindowProbes;
 use super::{Liveness, Resends, rules};
 use crate::flow::connection::{Connection, Known};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Segment, Time, seconds};
@@ -79,7 +80,7 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     } else if !closed && (provoker.last_data == provoker.last || l.resends(by).is_some_and(|r| r.last == provoker.last))
     {
         (Mechanism::ResetOnData, l.resends(by).map(|r| r.last_frame))
-    } else if l.rare.as_ref().is_some_and(|r| r.window[by].last == provoker.last) {
+    } else if l.window(by).is_some_and(|window| window.last == provoker.last) {
         (Mechanism::ResetOnData, None)
     } else {
         return None;
@@ -106,7 +107,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
     if let Some(d) = heartbeat_overdue(c, l, by, at, None, frame) {
         return Some(d);
     }
-    if let Some(w) = l.rare.as_ref().map(|r| &r.window[by]).filter(|w| w.unanswered >= SUSPICIOUS) {
+    if let Some(w) = l.window(by).filter(|w| w.unanswered >= SUSPICIOUS) {
         return observed(Mechanism::ZeroWindowTimeout, &[w.run_frame, w.last_frame]);
     }
     if let Some(r) =
@@ -269,7 +270,7 @@ pub fn doubtful(c: &Connection, l: &Liveness, d: &Death, at: Time, lost: &Losses
     let last_but_one = match d.mechanism {
         Mechanism::KeepaliveTimeout => l.probes(by).map(Probes::before_last),
         Mechanism::RetransmissionTimeout | Mechanism::IcmpUnreachable => l.resends(by).map(Resends::before_last),
-        Mechanism::ZeroWindowTimeout => l.rare.as_ref().map(|r| r.window[by].before_last()),
+        Mechanism::ZeroWindowTimeout => l.window(by).map(WindowProbes::before_last),
         Mechanism::HeartbeatTimeout => return heartbeat_overdue(c, l, by, at, Some(whole_since), None).is_none(),
         Mechanism::Undetected => return unnoticed(c, l, d.dead, at, Some(whole_since)).is_none(),
         Mechanism::KeepaliveReset | Mechanism::ResetOnData => return false,
@@ -300,9 +301,8 @@ fn giving_up(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time,
 /// What a side is trying, when it last tried, when it would again, and the frames.
 fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Nanos, [u64; 2])> {
     let me = &c.half[by];
-    let rare = l.rare.as_deref();
-    if let Some(r) = rare.map(|r| &r.resends[by]).filter(|r| stuck(c, by, r)) {
-        let unreachable = rare.and_then(|x| x.unreachable[by]).filter(|u| u.last >= r.sent);
+    if let Some(r) = l.resends(by).filter(|r| stuck(c, by, r)) {
+        let unreachable = l.unreachable(by).filter(|u| u.last >= r.sent);
         let next = next_timeout(r);
         return Some(match unreachable {
             Some(u) => {
@@ -312,7 +312,7 @@ fn trying(c: &Connection, l: &Liveness, by: Side) -> Option<(Mechanism, Time, Na
             None => (Mechanism::RetransmissionTimeout, r.last, next, [r.first_frame, r.last_frame]),
         });
     }
-    if let Some(w) = rare.map(|r| &r.window[by]).filter(|w| w.outstanding && w.unanswered >= SUSPICIOUS && w.gap > 0) {
+    if let Some(w) = l.window(by).filter(|w| w.outstanding && w.unanswered >= SUSPICIOUS && w.gap > 0) {
         return Some((Mechanism::ZeroWindowTimeout, w.last, w.gap, [w.run_frame, w.last_frame]));
     }
     let p = l.probes(by)?;

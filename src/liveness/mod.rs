@@ -97,7 +97,7 @@ pub struct Unreachable {
     pub last_frame: u64,
 }
 
-/// What few of a million flows need: of their course, as others than the watch keep account of it.
+/// What hardly any flow has but where the capture has holes, or ends are used again.
 #[derive(Default)]
 pub struct Odd {
     /// What is missing of each side's stream.
@@ -106,10 +106,6 @@ pub struct Odd {
     pub reopening: Option<Segment<'static>>,
     /// How the flow broke, seen from the silence before.
     pub broke: Option<Break>,
-    /// Segments captured twice.
-    pub duplicates: u64,
-    /// Payload bytes that the capture does not hold.
-    pub missing: u64,
 }
 
 impl Odd {
@@ -124,12 +120,16 @@ struct Rare {
     odd: Option<Box<Odd>>,
     /// When the flow will be looked at again.
     planned: Option<Time>,
+    /// Segments captured twice.
+    duplicates: u64,
+    /// Payload bytes that the capture does not hold.
+    missing: u64,
     candidates: Both<Vec<Candidate>>,
-    window: Both<WindowProbes>,
-    resends: Both<Resends>,
+    window: Option<Box<Both<WindowProbes>>>,
+    resends: Option<Box<Both<Resends>>>,
     /// Segments with bytes sent before.
     retransmissions: Both<u32>,
-    unreachable: Both<Option<Unreachable>>,
+    unreachable: Option<Box<Both<Option<Unreachable>>>>,
     deaths: Vec<Death>,
     /// Whether a death could not be told for packets that the capture lost.
     doubtful: bool,
@@ -138,14 +138,16 @@ struct Rare {
 impl Rare {
     /// Whether there is nothing in it.
     fn holds_nothing(&self) -> bool {
-        let Rare { odd, planned, candidates, window, resends, retransmissions, unreachable, deaths, doubtful } = self;
+        let Rare { odd, planned, duplicates, missing, candidates, window, resends, .. } = self;
+        let Rare { retransmissions, unreachable, deaths, doubtful, .. } = self;
         odd.is_none()
             && planned.is_none()
+            && (*duplicates, *missing) == (0, 0)
             && candidates.0.iter().all(Vec::is_empty)
-            && window.0.iter().all(WindowProbes::hold_nothing)
-            && resends.0.iter().all(|r| r.count == 0)
+            && window.iter().flat_map(|window| &window.0).all(WindowProbes::hold_nothing)
+            && resends.is_none()
             && retransmissions.0 == [0; 2]
-            && unreachable.0.iter().all(Option::is_none)
+            && unreachable.is_none()
             && deaths.is_empty()
             && !doubtful
     }
@@ -222,6 +224,28 @@ impl Liveness {
         self.rare().odd.get_or_insert_default()
     }
 
+    /// Segments captured twice.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.duplicates)
+    }
+
+    /// One more.
+    pub fn add_duplicate(&mut self) {
+        self.rare().duplicates += 1;
+    }
+
+    /// Payload bytes that the capture does not hold.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.missing)
+    }
+
+    /// More of them.
+    pub fn add_missing(&mut self, bytes: u64) {
+        self.rare().missing += bytes;
+    }
+
     /// When the flow will be looked at again.
     #[must_use]
     pub fn planned(&self) -> Option<Time> {
@@ -249,8 +273,12 @@ impl Liveness {
     pub fn heap(&self) -> usize {
         let rare = self.rare.as_ref().map_or(0, |r| {
             let candidates: usize = r.candidates.0.iter().map(Vec::capacity).sum();
-            let waiting: usize = r.window.0.iter().map(|w| w.waiting.capacity()).sum();
+            let waiting: usize = r.window.iter().flat_map(|w| &w.0).map(|w| w.waiting.capacity()).sum();
+            let boxes = r.window.as_ref().map_or(0, |window| size_of_val(&**window))
+                + r.resends.as_ref().map_or(0, |resends| size_of_val(&**resends))
+                + r.unreachable.as_ref().map_or(0, |unreachable| size_of_val(&**unreachable));
             size_of::<Rare>()
+                + boxes
                 + r.odd.as_ref().map_or(0, |odd| odd.heap())
                 + (candidates + waiting) * size_of::<Candidate>()
                 + r.deaths.capacity() * size_of::<Death>()
@@ -276,10 +304,14 @@ impl Liveness {
         self.probers.of(side)
     }
 
+    fn window(&self, side: Side) -> Option<&WindowProbes> {
+        self.rare.as_ref()?.window.as_ref().map(|window| &window[side])
+    }
+
     /// Window probes that `side` sent.
     #[must_use]
     pub fn window_probes(&self, side: Side) -> u64 {
-        self.rare.as_ref().map_or(0, |r| u64::from(r.window[side].sent))
+        self.window(side).map_or(0, |window| u64::from(window.sent))
     }
 
     /// Segments that `side` sent with bytes sent before.
@@ -319,10 +351,14 @@ impl Liveness {
         }
     }
 
+    fn unreachable(&self, side: Side) -> Option<Unreachable> {
+        self.rare.as_ref()?.unreachable.as_ref().and_then(|told| told[side])
+    }
+
     /// The latest stretch of resends by `side`.
     #[must_use]
     pub fn resends(&self, side: Side) -> Option<&Resends> {
-        self.rare.as_ref().map(|r| &r.resends[side]).filter(|r| r.count > 0)
+        self.rare.as_ref()?.resends.as_ref().map(|r| &r[side]).filter(|r| r.count > 0)
     }
 
     /// Adds a death, unless this side has noticed already; a verdict replaces a suspicion.
@@ -424,8 +460,8 @@ impl Liveness {
     pub fn suspects(&self) -> bool {
         self.probers.iter().any(|p| p.outstanding() && p.run() >= 2)
             || self.rare.as_ref().is_some_and(|rare| {
-                let resends = rare.resends.0.iter().any(|r| r.count >= death::SUSPICIOUS);
-                resends || rare.window.0.iter().any(|w| w.unanswered >= death::SUSPICIOUS)
+                let resends = rare.resends.iter().flat_map(|r| &r.0).any(|r| r.count >= death::SUSPICIOUS);
+                resends || rare.window.iter().flat_map(|w| &w.0).any(|w| w.unanswered >= death::SUSPICIOUS)
             })
     }
 
@@ -590,8 +626,8 @@ impl Liveness {
             let rtt = probes.answer(s.time);
             out.tell(s.time, Some(s.frame), Some(from), EventKind::KeepaliveAck { rtt });
         }
-        if let Some(rare) = &mut self.rare {
-            let window = &mut rare.window[prober];
+        if let Some(window) = self.rare.as_mut().and_then(|rare| rare.window.as_mut()) {
+            let window = &mut window[prober];
             if window.outstanding {
                 window.outstanding = false;
                 window.unanswered = 0;
@@ -634,7 +670,7 @@ impl Liveness {
     ) {
         let idle = self.probers.of(from).and_then(Probes::idle_s).map(crate::packet::nanos);
         let p = Candidate { time: s.time, frame: s.frame, len: s.payload_len as u8, answer: None };
-        let window = &mut self.rare().window[from];
+        let window = &mut self.rare().window.get_or_insert_default()[from];
         match window.probe(p, new_byte, judged.since, idle) {
             Run::Undecided => {}
             Run::Window => {
@@ -654,8 +690,8 @@ impl Liveness {
 
     #[inline]
     fn end_window_run(&mut self, prober: Side, out: &mut Out<'_>) {
-        if let Some(rare) = &mut self.rare {
-            let waiting = rare.window[prober].end_run();
+        if let Some(window) = self.rare.as_mut().and_then(|rare| rare.window.as_mut()) {
+            let waiting = window[prober].end_run();
             tell_window_probes(&waiting, prober, out);
         }
     }
@@ -664,7 +700,7 @@ impl Liveness {
         out.tell(s.time, Some(s.frame), Some(from), EventKind::Retransmission);
         let Rare { retransmissions, resends, .. } = self.rare();
         retransmissions[from] = retransmissions[from].saturating_add(1);
-        let (resends, flight) = (&mut resends[from], c.half[from].flight);
+        let (resends, flight) = (&mut resends.get_or_insert_default()[from], c.half[from].flight);
         if resends.sent != flight || resends.count == 0 {
             *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
         }
@@ -673,7 +709,7 @@ impl Liveness {
 
     /// An ICMP error about a segment that `told` had sent.
     pub fn icmp(&mut self, told: Side, e: &IcmpError) {
-        let known = &mut self.rare().unreachable[told];
+        let known = &mut self.rare().unreachable.get_or_insert_default()[told];
         let first_frame = known.map_or(e.frame, |k| k.first_frame);
         let shortens = if e.v6 { e.code == 0 } else { e.code <= 1 };
         *known = Some(Unreachable { shortens, first_frame, last: e.time, last_frame: e.frame });
