@@ -11,7 +11,7 @@ use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share, Sink};
 use crate::packet::{Frame, Segment, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
-const READER_SHARE: u32 = 88;
+const READER_SHARE: u32 = 78;
 /// Segments handed over at a time.
 const PARCEL: usize = 1024;
 /// Bytes of their payload that make a parcel full before.
