@@ -950,6 +950,24 @@ mod tests {
     }
 
     #[test]
+    fn a_beat_that_goes_on_is_kept_under_one_likeness() {
+        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let mut classes = Vec::new();
+        for n in 0..16 {
+            let time = Time(n * 5 * SECOND);
+            let bytes = [0xb7, 3, 0, 1, 0xff, n as u8];
+            let chunk = Chunk { time, frame: n as u64, from: Side::Client, bytes: &bytes, len: bytes.len() as u32 };
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
+            activity.note(Side::Client, time);
+            classes.push(rhythm.classes.len());
+        }
+        // Its first four bytes with its length, its length, its first two bytes.
+        assert_eq!(classes[..RELIABLE as usize - 1], [3; RELIABLE as usize - 1]);
+        assert_eq!(classes[RELIABLE as usize - 1..], [1; 16 - RELIABLE as usize + 1]);
+        assert!(rhythm.classes[0].is_reliable() && rhythm.heap() <= 2048, "{} bytes", rhythm.heap());
+    }
+
+    #[test]
     fn a_million_kinds_of_message_cost_no_more_than_stated() {
         for kind in 0..4u8 {
             let rhythm = flood(250_000, |n| match kind {
