@@ -63,7 +63,7 @@ impl Known {
     pub const RESET: u16 = 1 << 11;
     /// A segment with timestamps was sent since the peer's echo moved: the last real one, unless [`Known::EARLIER`].
     pub const UNECHOED: u16 = 1 << 12;
-    /// The first such segment is an earlier one, of which [`Sent`] tells.
+    /// The first such segment is an earlier one, of which `Sent` tells.
     pub const EARLIER: u16 = 1 << 13;
     /// Its window is to be scaled.
     pub const SCALED: u16 = 1 << 14;
