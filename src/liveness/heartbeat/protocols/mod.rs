@@ -79,6 +79,13 @@ impl Opening<'_> {
     }
 }
 
+/// Whether these bytes, as far as they have come, are how `beginning` begins. Nearly always the first one says no.
+#[inline]
+#[must_use]
+pub fn may_become(bytes: &[u8], beginning: &[u8]) -> bool {
+    bytes.first().is_none_or(|first| beginning.first() == Some(first) && beginning.starts_with(bytes))
+}
+
 /// Bytes of each side kept while a protocol is sought; past that a flow stays nameless.
 pub const OPENING_LIMIT: usize = 1024;
 

@@ -3,7 +3,7 @@
 
 use super::frames::beat;
 use super::framing::Lines;
-use super::{Opening, Parser, Recognition, Role, Sign};
+use super::{Opening, Parser, Recognition, Role, Sign, may_become};
 use crate::packet::Time;
 use crate::summary::{Both, Side};
 
@@ -21,7 +21,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
         return Recognition::Yes(Box::new(Nats::default()));
     }
     let maybe = if opening.from_start {
-        b"INFO {\"".starts_with(server)
+        may_become(server, b"INFO {\"")
     } else {
         opening.port_in(PORTS) && opening.bytes.0.iter().all(|bytes| bytes.len() < 512)
     };

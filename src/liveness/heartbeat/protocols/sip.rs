@@ -3,7 +3,7 @@
 
 use super::frames::beat;
 use super::framing::Lines;
-use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign};
+use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, may_become};
 use crate::packet::Time;
 use crate::summary::{Both, Side};
 
@@ -73,7 +73,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
         stream.is_empty()
             || starts_message(stream)
             || METHODS.iter().any(|word| word.starts_with(stream))
-            || b"SIP/2.0 ".starts_with(stream)
+            || may_become(stream, b"SIP/2.0 ")
     };
     if streams.iter().any(message) || opening.port_in(PORTS) && opening.bytes.0.iter().any(ping) {
         Recognition::Yes(Box::new(Sip::default()))

@@ -10,7 +10,7 @@
 //! A message is taken to be a segment: senders write a keepalive on its own.
 
 use super::frames::beat;
-use super::{Opening, Parser, Recognition, Role, Sign};
+use super::{Opening, Parser, Recognition, Role, Sign, may_become};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{Both, Side};
 
@@ -70,7 +70,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
     if opening.bytes.0.into_iter().any(banner) || midstream {
         return Recognition::Yes(Box::new(Ssh::default()));
     }
-    let maybe = |bytes: &[u8]| b"SSH-2.0-".starts_with(bytes) || b"SSH-1.99-".starts_with(bytes);
+    let maybe = |bytes: &[u8]| may_become(bytes, b"SSH-2.0-") || may_become(bytes, b"SSH-1.99-");
     if opening.bytes.0.into_iter().any(maybe) { Recognition::Undecided } else { Recognition::No }
 }
 

@@ -4,7 +4,7 @@
 //! looked at then. After STARTTLS or compression all is silent.
 
 use super::frames::beat;
-use super::{Opening, Parser, Recognition, Role, Sign};
+use super::{Opening, Parser, Recognition, Role, Sign, may_become};
 use crate::packet::{MILLISECOND, Nanos, Time};
 use crate::summary::{Both, Side};
 
@@ -27,7 +27,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
         if begins && text.windows(14).any(|window| window == b"<stream:stream") {
             return Recognition::Yes(Box::new(Xmpp::default()));
         }
-        undecided |= text.len() < 256 && (begins || b"<?xml".starts_with(text) || b"<stream:stream".starts_with(text));
+        undecided |= text.len() < 256 && (begins || may_become(text, b"<?xml") || may_become(text, b"<stream:stream"));
     }
     // In mid-stream the port and a stanza, or some spaces and nothing else.
     if !opening.from_start && opening.port_in(PORTS) {

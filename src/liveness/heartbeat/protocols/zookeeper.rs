@@ -5,7 +5,7 @@
 
 use super::frames::{self, Frame, Frames};
 use super::framing::Measure;
-use super::{Opening, Recognition, Role, Sign};
+use super::{Opening, Recognition, Role, Sign, may_become};
 use crate::summary::Side;
 
 const NAME: &str = "zookeeper";
@@ -20,7 +20,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
         return frames::recognised::<ZooKeeper, 32>();
     }
     if opening.from_start || !opening.port_in(ZooKeeper::PORTS) {
-        let maybe = |bytes: &[u8]| bytes.len() < 32 && b"\0\0\0".starts_with(&bytes[..bytes.len().min(3)]);
+        let maybe = |bytes: &[u8]| bytes.len() < 32 && may_become(&bytes[..bytes.len().min(3)], b"\0\0\0");
         return if opening.bytes.0.into_iter().any(maybe) { Recognition::Undecided } else { Recognition::No };
     }
     frames::recognise::<ZooKeeper, 32>(opening)
