@@ -4,6 +4,7 @@
 //! noise (a nonce, padding, encryption). A reading, a price or a chat line wanders. Texts are compared token by token,
 //! other bytes by the runs of positions that change.
 
+use super::grow;
 use super::polls::{Part, part};
 use crate::flow::prefetch::prefetch;
 
@@ -216,10 +217,7 @@ impl Samples {
         let stride = usize::from(self.stride);
         let room = stride * slots(at + 1);
         if room > self.bytes.len() {
-            let mut wider = std::mem::take(&mut self.bytes).into_vec();
-            wider.reserve_exact(room - wider.len());
-            wider.resize(room, 0);
-            self.bytes = wider.into_boxed_slice();
+            grow(&mut self.bytes, room, 0);
         }
         self.count = self.count.max(at as u8 + 1);
         self.bytes[at * stride..][..head.len()].copy_from_slice(head);

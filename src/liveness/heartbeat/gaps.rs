@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use super::grow;
 use crate::flow::prefetch::prefetch;
 use crate::summary::{Interval, Trigger};
 
@@ -163,10 +164,7 @@ impl Gaps {
         if at == self.room.len() {
             // Few messages recur; most of those that do go on to.
             let more = if at == 0 { FEWEST } else { ROOM - at % ROOM };
-            let mut wider = std::mem::take(&mut self.room).into_vec();
-            wider.reserve_exact(more);
-            wider.resize(at + more, gap);
-            self.room = wider.into_boxed_slice();
+            grow(&mut self.room, at + more, gap);
         }
         self.room[at] = gap;
         self.seen = self.seen.saturating_add(1);

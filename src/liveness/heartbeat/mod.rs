@@ -114,6 +114,14 @@ fn span(earlier: Time, time: Time) -> f32 {
     time.since(earlier).max(0) as f32 / SECOND as f32
 }
 
+/// Makes room for `len` values in all, at least as many as before; the new ones are `fill`.
+fn grow<T: Copy>(room: &mut Box<[T]>, len: usize, fill: T) {
+    let mut wider = std::mem::take(room).into_vec();
+    wider.reserve_exact(len.saturating_sub(wider.len()));
+    wider.resize(len, fill);
+    *room = wider.into_boxed_slice();
+}
+
 /// A time, or never, in the size of a time: a capture may hold a million of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(i64);

@@ -370,10 +370,6 @@ impl Rhythm {
             self.large[from] = Moment::at(time); // the end of something large
             return;
         }
-        if self.classes.len() == self.classes.capacity() {
-            // Many flows have one kind of message or two, and each is kept under as many likenesses.
-            self.classes.reserve_exact(count.max(self.classes.len() / 4));
-        }
         // From the narrowest to the widest class: the wider waits while a narrower holds as many of its messages.
         let mut narrower = 0;
         for &(key, likeness) in keys {
@@ -387,13 +383,14 @@ impl Rhythm {
                         return;
                     }
                 }
-                None => self.admit(key, likeness, &message, before),
+                None => self.admit(key, likeness, &message, before, keys.len()),
             }
         }
     }
 
-    /// A new class for a kind of message first seen, if there is room or it was seen before.
-    fn admit(&mut self, key: u32, likeness: Likeness, message: &Message<'_>, before: &Before) {
+    /// A new class for a kind of message first seen, if there is room or it was seen before. The message has so many
+    /// `likenesses`.
+    fn admit(&mut self, key: u32, likeness: Likeness, message: &Message<'_>, before: &Before, likenesses: usize) {
         self.expect_reply(message, REPLY_WITHIN);
         let room = self.classes.len() < CLASSES;
         if !room {
@@ -417,6 +414,10 @@ impl Rhythm {
             detail: None,
         };
         if room {
+            if self.classes.len() == self.classes.capacity() {
+                // Many flows have one kind of message or two, and each is kept under as many likenesses.
+                self.classes.reserve_exact(likenesses.max(self.classes.len() / 4));
+            }
             self.classes.push(class);
             return;
         }

@@ -97,6 +97,7 @@ pub fn bytes<const N: usize>(head: &[u8], offset: usize) -> Option<[u8; N]> {
 }
 
 /// How far a run of frames reaches into some bytes.
+#[derive(Default)]
 pub struct Walk {
     /// Frames whose length could be told; the last of them may go on beyond the bytes.
     pub frames: usize,
@@ -112,27 +113,27 @@ pub struct Walk {
 /// Walks the frames that begin with the first of these bytes; `measure` is shown at most `most` bytes of each.
 #[must_use]
 pub fn walk(bytes: &[u8], most: usize, mut measure: impl FnMut(&[u8]) -> Measure) -> Walk {
-    let (mut rest, mut frames) = (bytes, 0);
+    let (mut walk, mut rest) = (Walk::default(), bytes);
     while !rest.is_empty() {
         match measure(&rest[..rest.len().min(most)]) {
             Measure::Frame(len) if len > 0 => {
-                frames += 1;
-                match usize::try_from(len).ok().and_then(|len| rest.get(len..)) {
-                    Some(after) => rest = after,
-                    None => {
-                        let end = len.saturating_add((bytes.len() - rest.len()) as u64);
-                        let beyond = end >= OPENING_LIMIT as u64 && rest.len() >= most;
-                        return Walk { frames, whole: false, lost: false, beyond };
-                    }
-                }
+                walk.frames += 1;
+                let Some(after) = usize::try_from(len).ok().and_then(|len| rest.get(len..)) else {
+                    let end = len.saturating_add((bytes.len() - rest.len()) as u64);
+                    walk.beyond = end >= OPENING_LIMIT as u64 && rest.len() >= most;
+                    return walk;
+                };
+                rest = after;
             }
-            Measure::Need(n) if n > rest.len() && n <= most => {
-                return Walk { frames, whole: false, lost: false, beyond: false };
+            Measure::Need(n) if n > rest.len() && n <= most => return walk,
+            _ => {
+                walk.lost = true;
+                return walk;
             }
-            _ => return Walk { frames, whole: false, lost: true, beyond: false },
         }
     }
-    Walk { frames, whole: frames > 0, lost: false, beyond: false }
+    walk.whole = walk.frames > 0;
+    walk
 }
 
 /// Recognises a protocol by its frames: one on its own port, [`Frames::ENOUGH`] elsewhere, and nothing that does not fit.

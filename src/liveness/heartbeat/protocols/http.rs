@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::frames::beat;
 use super::framing::Lines;
 use super::websocket::{Inside, SOCKET_IO, WebSocket, engine_io_open, engine_io_role};
-use super::{Opening, Parser, Recognition, Role, Sign, http2};
+use super::{Opening, Parser, Recognition, Role, Sign, http2, may_become};
 use crate::packet::Time;
 use crate::summary::{Both, Side};
 
@@ -41,9 +41,9 @@ pub fn recognise(opening: &Opening) -> Recognition {
             return Recognition::Yes(Box::new(http));
         }
         undecided |= !opening.from_start && bytes.first().is_some_and(u8::is_ascii_hexdigit) && bytes.len() < 512;
-        let cut = |rest: &[u8]| b"http".starts_with(rest);
+        let cut = |rest: &[u8]| may_become(rest, b"http");
         undecided |= possible
-            && STARTS.iter().any(|start| start.starts_with(bytes) || bytes.strip_prefix(*start).is_some_and(cut));
+            && STARTS.iter().any(|start| may_become(bytes, start) || bytes.strip_prefix(*start).is_some_and(cut));
     }
     if undecided { Recognition::Undecided } else { Recognition::No }
 }

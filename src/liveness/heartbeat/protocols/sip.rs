@@ -70,10 +70,7 @@ pub fn recognise(opening: &Opening) -> Recognition {
     };
     let ping = |stream: &&[u8]| stream.starts_with(b"\r\n\r\n");
     let possible = |stream: &&[u8]| {
-        stream.is_empty()
-            || starts_message(stream)
-            || METHODS.iter().any(|word| word.starts_with(stream))
-            || may_become(stream, b"SIP/2.0 ")
+        starts_message(stream) || METHODS.iter().any(|word| may_become(stream, word)) || may_become(stream, b"SIP/2.0 ")
     };
     if streams.iter().any(message) || opening.port_in(PORTS) && opening.bytes.0.iter().any(ping) {
         Recognition::Yes(Box::new(Sip::default()))
