@@ -150,6 +150,13 @@ pub struct Gaps {
     bounds: (f32, f32),
 }
 
+/// What one more gap replaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    gap: Option<Gap>,
+    bounds: (f32, f32),
+}
+
 impl Default for Gaps {
     fn default() -> Self {
         Gaps { room: Box::default(), seen: 0, bounds: (f32::INFINITY, 0.0) }
@@ -168,6 +175,21 @@ impl Gaps {
         }
         self.room[at] = gap;
         self.seen = self.seen.saturating_add(1);
+    }
+
+    /// What the next gap will replace.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { gap: self.room.get(self.seen as usize % KEPT).copied(), bounds: self.bounds }
+    }
+
+    /// Takes the last gap back, before which `mark` was made.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.seen -= 1;
+        self.bounds = mark.bounds;
+        if let (Some(gap), Some(at)) = (mark.gap, self.room.get_mut(self.seen as usize % KEPT)) {
+            *at = gap;
+        }
     }
 
     /// Bytes on the heap.

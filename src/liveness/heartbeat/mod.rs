@@ -114,10 +114,11 @@ fn span(earlier: Time, time: Time) -> f32 {
     time.since(earlier).max(0) as f32 / SECOND as f32
 }
 
-/// Makes room for `len` values in all, at least as many as before; the new ones are `fill`.
+/// Makes room for `len` values in all, at least as many as before; the new ones are `fill`. They are put in a fresh piece of
+/// memory, which malloc has at hand more often than room behind the old one.
 fn grow<T: Copy>(room: &mut Box<[T]>, len: usize, fill: T) {
-    let mut wider = std::mem::take(room).into_vec();
-    wider.reserve_exact(len.saturating_sub(wider.len()));
+    let mut wider = Vec::with_capacity(len);
+    wider.extend_from_slice(room);
     wider.resize(len, fill);
     *room = wider.into_boxed_slice();
 }
