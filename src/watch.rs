@@ -374,8 +374,7 @@ impl Watched {
     #[inline]
     fn note_break(&mut self, by: Side, s: &Segment<'_>) {
         let c = &self.conn;
-        let closed = |h: &Half| h.known.has(Known::FIN | Known::RESET);
-        if !(s.flags.rst() || s.flags.fin()) || c.half.0.iter().any(closed) || c.last() == Time::default() {
+        if !(s.flags.rst() || s.flags.fin()) || c.closing() || c.last() == Time::default() {
             return;
         }
         let (me, peer) = (&c.half[by], &c.half[by.peer()]);

@@ -379,6 +379,13 @@ impl Connection {
         half.iter().any(|h| h.known.has(Known::RESET)) || half.iter().all(|h| h.known.has(Known::FIN))
     }
 
+    /// Whether it is being closed: a side has sent a FIN or a reset.
+    #[inline]
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.half.0.iter().any(|h| h.known.has(Known::FIN | Known::RESET))
+    }
+
     /// The time of the last segment.
     #[inline]
     #[must_use]

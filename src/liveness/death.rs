@@ -242,8 +242,7 @@ pub fn by_silence(c: &Connection, l: &Liveness, by: Side, now: Time, ended: bool
 /// closed nor tries to reach it: at the capture's end nobody has noticed. The silence counts from `whole_since` on, if given.
 #[must_use]
 pub fn unnoticed(c: &Connection, l: &Liveness, dead: Side, now: Time, whole_since: Option<Time>) -> Option<Death> {
-    let over = |side: Side| c.half[side].known.has(Known::FIN | Known::RESET);
-    if Side::BOTH.into_iter().any(over) || l.deaths().iter().any(|d| d.dead == dead) {
+    if c.closing() || l.deaths().iter().any(|d| d.dead == dead) {
         return None;
     }
     let silence = now.since(from_whole(c.half[dead].last, whole_since));

@@ -733,7 +733,8 @@ impl Liveness {
             self.answer_by_data(side, out);
         }
         self.by_silence(c, now, true, out);
-        if let Some(heartbeats) = &mut self.heartbeats {
+        // What `unnoticed` asks for where nobody has closed.
+        if let Some(heartbeats) = self.heartbeats.as_mut().filter(|_| !c.closing()) {
             heartbeats.settle(now);
         }
         for side in Side::BOTH {
