@@ -278,7 +278,7 @@ pub struct Rhythm {
 #[derive(Debug, Default)]
 struct Rare {
     doorkeeper: Option<Doorkeeper>,
-    records: Both<Option<Box<Records>>>,
+    records: Both<Option<Records>>,
 }
 
 /// What came before a message.
@@ -315,7 +315,7 @@ impl Rhythm {
         let details = self.classes.iter().filter_map(|c| c.detail.as_deref()).map(detail).sum::<usize>();
         let rare = self.rare.as_ref().map_or(0, |rare| {
             let doorkeeper = if rare.doorkeeper.is_some() { size_of::<[u16; 1024]>() } else { 0 };
-            size_of::<Rare>() + doorkeeper + rare.records.0.iter().flatten().count() * size_of::<Records>()
+            size_of::<Rare>() + doorkeeper
         });
         self.classes.capacity() * size_of::<Class>() + details + rare
     }

@@ -25,13 +25,14 @@ pub fn begins_record(bytes: &[u8]) -> bool {
 }
 
 /// The records of one side's stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Records {
     head: [u8; HEADER],
-    have: usize,
+    /// Bytes of the header that there are.
+    have: u8,
+    lost: bool,
     /// Bytes of the record at hand still to come, once its header is whole.
     left: u32,
-    lost: bool,
 }
 
 impl Records {
@@ -44,11 +45,12 @@ impl Records {
         }
         while !bytes.is_empty() && !self.lost {
             if self.left == 0 {
-                let take = (HEADER - self.have).min(bytes.len());
-                self.head[self.have..self.have + take].copy_from_slice(&bytes[..take]);
-                self.have += take;
+                let have = usize::from(self.have);
+                let take = (HEADER - have).min(bytes.len());
+                self.head[have..have + take].copy_from_slice(&bytes[..take]);
+                self.have += take as u8;
                 bytes = &bytes[take..];
-                if self.have == HEADER {
+                if have + take == HEADER {
                     match record_len(&self.head) {
                         Some(len) => self.left = len - HEADER as u32,
                         None => self.lost = true,
