@@ -288,7 +288,7 @@ struct Before {
     peer_bursts: u32,
 }
 
-/// How a message stands to what the other side sent.
+/// How a message stands to what was sent before.
 #[derive(Clone, Copy, Default)]
 struct Relation {
     digest: u32,
@@ -296,6 +296,8 @@ struct Relation {
     echoes: bool,
     /// It answers one.
     answers: bool,
+    /// A narrower class holds most of the messages of the class that it comes to.
+    held: bool,
 }
 
 impl Rhythm {
@@ -392,14 +394,15 @@ impl Rhythm {
         }
         let (keys, count) = keys(&message);
         let keys = &keys[..count];
-        let relation = Relation { digest, echoes: !opaque && digest == self.last[from.peer()], answers };
+        let echoes = !opaque && digest == self.last[from.peer()];
+        let relation = Relation { digest, echoes, answers, held: false };
         self.last[from] = digest;
         // The message belongs to the heartbeat that is known for it, and to no other class.
         for &key in keys.iter().filter(|_| self.tracks) {
             let known = |c: &Class| c.keys.has(key) && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
                 let previous = self.classes[i].last;
-                self.observe(i, &message, before, relation, false, due, heard);
+                self.observe(i, &message, before, relation, due, heard);
                 if self.classes.get(i).is_some_and(|c| known(c) && c.is_reliable()) {
                     self.drop_stale_shadows(keys, previous);
                 }
@@ -429,9 +432,9 @@ impl Rhythm {
             rest = wider;
             let i = self.part(i, these);
             let seen = self.classes[i].seen;
-            let held = narrower * 2 >= seen;
+            let relation = Relation { held: narrower * 2 >= seen, ..relation };
             narrower = narrower.max(seen);
-            if self.observe(i, &message, before, relation, held, due, heard) {
+            if self.observe(i, &message, before, relation, due, heard) {
                 self.drop_shadows(from, time);
                 return;
             }
@@ -520,15 +523,13 @@ impl Rhythm {
         }
     }
 
-    /// Takes a message of class `i`, of which a narrower class may hold most messages; whether it is known for its timer now.
-    #[expect(clippy::too_many_arguments)]
+    /// Takes a message of class `i`; whether the class is known for its timer now.
     fn observe(
         &mut self,
         i: usize,
         message: &Message<'_>,
         before: &Before,
         relation: Relation,
-        held: bool,
         due: &mut Due,
         heard: &mut Vec<Heard>,
     ) -> bool {
@@ -539,7 +540,7 @@ impl Rhythm {
             class.crowded = class.crowded.saturating_add(1);
             return class.is_track();
         }
-        if let Some(wider) = class.observe(message, before, relation, held, heard) {
+        if let Some(wider) = class.observe(message, before, relation, heard) {
             self.insert(i + 1, wider);
         }
         self.expect_reply(message, REPLY_WITHIN.min(since / REPLY_SHARE));
@@ -590,7 +591,7 @@ impl Rhythm {
             let class = &mut self.classes[i];
             let (len, last) = class.detail.as_ref().map_or((0, 0), |d| (d.content.len.0, d.last));
             let beat = Message { bytes: &[], len, ..*message };
-            class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, false, heard);
+            class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, heard);
             class.last = message.time;
         }
         found.is_some()
@@ -721,14 +722,13 @@ impl Class {
         count >= RELIABLE && count.is_multiple_of(ASKED)
     }
 
-    /// Takes the next message; `held` is whether a narrower class has most of its messages. Where the message makes it known
-    /// for its timer, it is known by its narrowest likeness, and what it was before under the others is given.
+    /// Takes the next message. Where it makes the class known for its timer, the class is known by its narrowest likeness, and
+    /// what it was before under the others is given.
     fn observe(
         &mut self,
         message: &Message<'_>,
         before: &Before,
         relation: Relation,
-        held: bool,
         heard: &mut Vec<Heard>,
     ) -> Option<Class> {
         let gap = Gap { beat: span(self.last, message.time), ..before.gap };
@@ -748,7 +748,7 @@ impl Class {
             gaps.push(gap);
             // Once many gaps made no timer, one more hardly does.
             let few = gaps.seen() <= MANY || gaps.seen().is_multiple_of(LOOK);
-            if few && self.hits > 0 && !held && self.crowded <= self.seen {
+            if few && self.hits > 0 && !relation.held && self.crowded <= self.seen {
                 pulse = gaps.pulse(CHANCE_IF_SAID);
             }
             if pulse.is_some() && self.keys.count() > 1 {
