@@ -123,6 +123,13 @@ impl Half {
     pub fn in_flight(&self) -> bool {
         self.known.has(Known::UNA) && self.known.has(Known::NXT) && after(self.nxt, self.una)
     }
+
+    /// Whether it has sent a FIN or a reset.
+    #[inline]
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.known.has(Known::FIN | Known::RESET)
+    }
 }
 
 /// What one side sent, where there was payload, or more than one segment before the peer's echo.
@@ -383,7 +390,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn closing(&self) -> bool {
-        self.half.0.iter().any(|h| h.known.has(Known::FIN | Known::RESET))
+        self.half.0.iter().any(Half::closing)
     }
 
     /// The time of the last segment.

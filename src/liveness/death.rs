@@ -70,7 +70,7 @@ fn refusal(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<
     let provoker = &c.half[by];
     let provoked =
         !s.flags.ack() && s.seq == me.una && provoker.last >= me.last && s.time.since(provoker.last) <= ANSWER;
-    if !provoked || provoker.known.has(Known::FIN | Known::RESET) {
+    if !provoked || provoker.closing() {
         return None;
     }
     // A side that wrote to a socket which the other had closed is refused, and nobody is dead.
@@ -137,7 +137,7 @@ pub fn heartbeat_overdue(
     frame: Option<u64>,
 ) -> Option<Death> {
     let dead = by.peer();
-    if c.half[dead].known.has(Known::FIN | Known::RESET) {
+    if c.half[dead].closing() {
         return None;
     }
     let heard = c.last_heard(by).unwrap_or(c.first);
@@ -198,7 +198,7 @@ fn had_stopped(c: &Connection, h: &HeartbeatSummary, by: Side, at: Time) -> bool
 /// bytes that were sent before: it then waited behind them, and the moment lies between.
 #[must_use]
 pub fn on_fin(c: &Connection, l: &Liveness, by: Side, s: &Segment<'_>, behind: Option<Time>) -> Option<Death> {
-    if c.half[by].known.has(Known::FIN | Known::RESET) {
+    if c.half[by].closing() {
         return None;
     }
     let mut d = heartbeat_overdue(c, l, by, s.time, None, Some(s.frame))?;
