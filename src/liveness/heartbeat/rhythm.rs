@@ -112,11 +112,19 @@ impl Keys {
         LIKENESSES[self.present.trailing_zeros() as usize % LIKENESSES.len()]
     }
 
-    /// Leaves the narrowest alone and gives the others.
-    fn split(&mut self) -> Keys {
-        let others = Keys { present: self.present & !bit(self.narrowest()), ..*self };
-        self.present ^= others.present;
-        others
+    /// The likenesses but the narrowest.
+    fn wider(&self) -> u8 {
+        self.present & !bit(self.narrowest())
+    }
+
+    /// The likenesses under which one of these is its key.
+    fn shared(&self, keys: &[Key]) -> u8 {
+        keys.iter().filter(|key| self.has(**key)).fold(0, |likenesses, key| likenesses | bit(key.1))
+    }
+
+    /// Those of some likenesses alone.
+    fn only(&self, likenesses: u8) -> Keys {
+        Keys { present: self.present & likenesses, ..*self }
     }
 }
 
@@ -490,37 +498,34 @@ impl Rhythm {
         self.classes.insert(at, class);
     }
 
-    /// Parts class `i` so that it has the keys `these` alone; its narrower ones go before it, its wider ones behind it. Where it
-    /// is then.
+    /// Parts class `i` so that of its keys it has `these` alone; its narrower ones go before it, its wider ones behind it. Where
+    /// it is then.
     fn part(&mut self, i: usize, these: &[Key]) -> usize {
-        let whole = self.classes[i].keys;
-        let [(_, narrowest), ..] = these else { return i };
-        if whole.count() == these.len() {
-            return i;
-        }
-        let present = these.iter().fold(0, |present, key| present | bit(key.1));
-        let narrower = whole.present & (bit(*narrowest) - 1);
-        let wider = whole.present & !present & !narrower;
-        self.classes[i].keys.present = present;
-        for (at, present) in [(i + 1, wider), (i, narrower)] {
-            if present != 0 {
-                let others = Class { keys: Keys { present, ..whole }, ..self.classes[i].clone() };
-                self.insert(at, others);
-            }
-        }
+        let keys = self.classes[i].keys;
+        let these = keys.only(keys.shared(these));
+        let narrower = keys.present & (bit(these.narrowest()) - 1);
+        self.part_off(i, keys.present & !these.present & !narrower, i + 1);
+        self.part_off(i, narrower, i);
         i + usize::from(narrower != 0)
     }
 
     /// Parts the classes from the `i`th on, so that each may go on its own.
     fn part_all(&mut self, mut i: usize) {
         while i < self.classes.len() {
-            let others = self.classes[i].keys.split();
+            self.part_off(i, self.classes[i].keys.wider(), i + 1);
             i += 1;
-            if others.count() > 0 {
-                let others = Class { keys: others, ..self.classes[i - 1].clone() };
-                self.insert(i, others);
-            }
         }
+    }
+
+    /// Gives some likenesses of class `i`, if there are any, a class of their own that is put at `at`.
+    fn part_off(&mut self, i: usize, likenesses: u8, at: usize) {
+        if likenesses == 0 {
+            return;
+        }
+        let class = &mut self.classes[i];
+        let others = Class { keys: class.keys.only(likenesses), ..class.clone() };
+        class.keys.present &= !likenesses;
+        self.insert(at, others);
     }
 
     /// Takes a message of class `i`; whether the class is known for its timer now.
@@ -551,6 +556,7 @@ impl Rhythm {
             *due = due.or_before(track.due());
             // What looked like a timer at first and does not go on so must not keep its messages from other classes.
             if !track.steady {
+                // Of the last class, its widest likeness alone takes the place.
                 self.part_all(self.classes.len() - 1);
                 self.classes.swap_remove(i);
             }
@@ -576,8 +582,7 @@ impl Rhythm {
     fn drop_stale_shadows(&mut self, keys: &[Key], previous: Time) {
         self.classes.retain_mut(|c| {
             if !c.is_track() && c.last < previous {
-                let useless = keys.iter().filter(|key| c.keys.has(**key)).fold(0, |bits, key| bits | bit(key.1));
-                c.keys.present &= !useless;
+                c.keys.present &= !c.keys.shared(keys);
             }
             c.keys.count() > 0
         });
@@ -672,7 +677,7 @@ fn period(track: &Track) -> Option<f32> {
     track.pulse.map(|p| p.period).or_else(|| track.gaps.interval(Clock::Beat).map(|i| i.median as f32))
 }
 
-/// The classes that a message belongs to.
+/// A message's keys, from the narrowest likeness to the widest, and how many there are.
 fn keys(message: &Message<'_>) -> ([Key; LIKENESSES.len()], usize) {
     let Message { bytes, len, opaque, from, shape, .. } = *message;
     let seed = (from as u32) << 31;
@@ -752,7 +757,7 @@ impl Class {
                 pulse = gaps.pulse(CHANCE_IF_SAID);
             }
             if pulse.is_some() && self.keys.count() > 1 {
-                let keys = { self.keys }.split();
+                let keys = self.keys.only(self.keys.wider());
                 let mut detail = detail.clone();
                 if let Stage::Sought(gaps, _) = &mut detail.stage {
                     gaps.back_to(mark);
@@ -791,7 +796,7 @@ impl Class {
         let pulse = pulse.filter(|pulse| pulse.chance <= CHANCE || said())?;
         let (gaps, beats) = (std::mem::take(gaps), std::mem::take(beats));
         detail.begin(self.from, gaps, &beats, pulse);
-        self.keys.split();
+        self.keys = self.keys.only(bit(self.keys.narrowest()));
         self.judge();
         self.tell_all(&beats, heard);
         wider
