@@ -199,7 +199,7 @@ impl Flows {
     pub fn place(&self, number: usize) -> Option<Place> {
         let Kept::Watched(tables, _) = &self.kept else { return None };
         let [table] = tables.as_slice() else { return None };
-        (number < table.len()).then(|| Place { opened: table.get(number).opened(), table: 0, at: number })
+        (number < table.len()).then(|| Place { opened: table.get(number).id(), table: 0, at: number })
     }
 
     /// When each side of a flow last heard the other, as far as the capture tells.
@@ -301,7 +301,7 @@ impl Flows {
                 let watched = tables[table].get(at);
                 let (mut summary, context) = self.sum_up(watched, end);
                 verdict::outline(&mut summary, &context);
-                one(&mut counted, Place { opened: watched.opened(), table, at }, &summary);
+                one(&mut counted, Place { opened: watched.id(), table, at }, &summary);
             }
             counted
         };
@@ -334,7 +334,7 @@ fn parts(lengths: impl Iterator<Item = usize>, range: Range<usize>) -> impl Iter
 fn in_order(tables: &[Table<Watched>]) -> impl Iterator<Item = Place> + '_ {
     let mut next = vec![0; tables.len()];
     std::iter::from_fn(move || {
-        let place = |table: usize| Place { opened: tables[table].get(next[table]).opened(), table, at: next[table] };
+        let place = |table: usize| Place { opened: tables[table].get(next[table]).id(), table, at: next[table] };
         let first = (0..tables.len()).filter(|&t| next[t] < tables[t].len()).map(place).min()?;
         next[first.table] += 1;
         Some(first)
@@ -346,7 +346,7 @@ fn id(tables: &[Table<Watched>], place: Place) -> u64 {
     if tables.len() < 2 {
         return tables[place.table].get(place.at).id();
     }
-    let earlier = |table: &Table<Watched>| table.partition_point(|watched| watched.opened() < place.opened);
+    let earlier = |table: &Table<Watched>| table.partition_point(|watched| watched.id() < place.opened);
     let others = tables.iter().enumerate().filter(|(table, _)| *table != place.table);
     (place.at + others.map(|(_, table)| earlier(table)).sum::<usize>()) as u64 + 1
 }
@@ -359,7 +359,7 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
     for (table, flows) in tables.iter().enumerate() {
         for (at, watched) in flows.iter().enumerate().filter(|(_, w)| !w.deaths().is_empty()) {
             wanted.entry(key(watched)).or_default();
-            dead.push(Place { opened: watched.opened(), table, at });
+            dead.push(Place { opened: watched.id(), table, at });
         }
     }
     if wanted.is_empty() {
@@ -368,7 +368,7 @@ fn find_replacements(tables: &mut [Table<Watched>]) {
     for (table, flows) in tables.iter().enumerate() {
         for (at, watched) in flows.iter().enumerate().filter(|(_, w)| w.handshake() == Handshake::Full) {
             if let Some(starts) = wanted.get_mut(&key(watched)) {
-                starts.push((watched.first(), id(tables, Place { opened: watched.opened(), table, at })));
+                starts.push((watched.first(), id(tables, Place { opened: watched.id(), table, at })));
             }
         }
     }

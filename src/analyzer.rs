@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::decode::{self, Decoder};
 use crate::event::{Event, EventKind};
 use crate::flow::connection::Connection;
+use crate::flow::duplicates::Recent;
 use crate::flow::prefetch::prefetch;
 use crate::flow::table::{self, GONE, Likely, Table};
 use crate::liveness::Out;
@@ -161,11 +162,15 @@ impl<'a> Sought<'a> {
 #[derive(Default)]
 struct Flows {
     table: Table<Watched>,
+    /// The last segments of all of them, to know copies by.
+    recent: Recent,
     /// When to look at which flow again. An entry that the flow's own plan contradicts means nothing: a sooner time took
     /// its place.
     due: BinaryHeap<Reverse<(Time, usize)>>,
     /// How many there were, those let go included.
     opened: u64,
+    /// Whether there are others, which another analyzer has.
+    shared: bool,
     /// Bytes that they have on the heap.
     heap: usize,
     /// Bytes that they may take in all.
@@ -185,7 +190,7 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(options.memory));
+        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(&options));
         Analyzer { options, decoder, analysis, clock: Clock::default(), time: Time::default(), flows }
     }
 
@@ -394,13 +399,13 @@ const FLOW_COST: usize = 128;
 const MEANINGLESS: usize = 1024;
 
 impl Flows {
-    fn new(memory: Option<usize>) -> Self {
-        Flows { memory, ..Flows::default() }
+    fn new(options: &Options) -> Self {
+        Flows { memory: options.memory, shared: options.share.is_some(), ..Flows::default() }
     }
 
     /// Bytes that they take, roughly.
     fn size(&self) -> usize {
-        self.table.len() * (size_of::<Watched>() + FLOW_COST) + self.heap
+        self.table.len() * (size_of::<Watched>() + FLOW_COST) + self.heap + self.recent.heap()
     }
 
     /// Lets the least interesting flows go, a quarter of all by size, and of equal ones those longest unused. So much at
@@ -513,7 +518,8 @@ impl Flows {
             return true;
         };
         let watched = self.table.get_mut(known);
-        if !watched.is_new(from, s) {
+        if self.recent.is_copy(*hash, watched.segments(), s) {
+            watched.add_duplicate();
             return false;
         }
         if s.flags.syn() || watched.reopening() {
@@ -535,9 +541,8 @@ impl Flows {
                 self.close(known, first.time, sink);
                 let opened = self.open(hash, &first, sink);
                 if first.frame != s.frame {
-                    let watched = self.table.get_mut(opened);
-                    let from = watched.side(s);
-                    watched.is_new(from, s);
+                    let from = self.table.get(opened).side(s);
+                    self.recent.add(hash, 1, s);
                     self.take(opened, from, s, sink);
                 }
             }
@@ -548,12 +553,12 @@ impl Flows {
     #[inline(never)]
     fn open(&mut self, hash: u32, first: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
         self.opened += 1;
-        let id = self.opened;
+        let id = if self.shared { first.frame } else { self.opened };
         let conn = Connection::new(first);
         let (from, kind) = (conn.side(first), EventKind::FlowStart { ends: conn.ends.both() });
         sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(from), kind });
-        let opened = self.table.insert(hash, Watched::new(id, first.frame, conn));
-        self.table.get_mut(opened).is_new(from, first);
+        let opened = self.table.insert(hash, Watched::new(id, conn));
+        self.recent.add(hash, 0, first);
         self.take(opened, from, first, sink);
         opened
     }

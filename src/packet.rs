@@ -34,28 +34,39 @@ impl Time {
     }
 }
 
-/// A number in six bytes, of a frame or a flow: it ends at 2^48 - 1, which ten million frames a second reach in a year.
+/// A number in so many bytes, at most seven, or the greatest there: where a million are kept, each byte counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number([u16; 3]);
+pub struct Number<const BYTES: usize>([u8; BYTES]);
 
-impl Number {
+/// Of a frame: it ends at 2^48 - 1, which ten million frames a second reach in a year.
+pub type FrameNumber = Number<6>;
+
+impl<const BYTES: usize> Number<BYTES> {
     /// The greatest.
-    const MAX: u64 = (1 << 48) - 1;
+    pub const MAX: u64 = (1 << (8 * BYTES)) - 1;
 
     /// As one number.
     #[inline]
     #[must_use]
     pub fn get(self) -> u64 {
-        let [low, middle, high] = self.0.map(u64::from);
-        high << 32 | middle << 16 | low
+        let mut bytes = [0; 8];
+        bytes[..BYTES].copy_from_slice(&self.0);
+        u64::from_le_bytes(bytes)
     }
 }
 
-impl From<u64> for Number {
+impl<const BYTES: usize> Default for Number<BYTES> {
+    fn default() -> Self {
+        Number([0; BYTES])
+    }
+}
+
+impl<const BYTES: usize> From<u64> for Number<BYTES> {
     #[inline]
     fn from(number: u64) -> Self {
-        let number = number.min(Number::MAX);
-        Number([number as u16, (number >> 16) as u16, (number >> 32) as u16])
+        let mut bytes = [0; BYTES];
+        bytes.copy_from_slice(&number.min(Self::MAX).to_le_bytes()[..BYTES]);
+        Number(bytes)
     }
 }
 
@@ -315,10 +326,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_six_bytes_are_exact_up_to_their_end() {
-        for number in [0, 1, 0xffff, 0x1_0000, 0x1234_5678_9abc, Number::MAX] {
-            assert_eq!(Number::from(number).get(), number);
+    fn numbers_in_few_bytes_are_exact_up_to_their_end() {
+        for number in [0, 1, 0xffff, 0x1_0000, 0x1234_5678_9abc, FrameNumber::MAX] {
+            assert_eq!(FrameNumber::from(number).get(), number);
         }
-        assert_eq!(Number::from(u64::MAX).get(), Number::MAX);
+        assert_eq!(FrameNumber::from(u64::MAX).get(), FrameNumber::MAX);
+        assert_eq!((Number::<5>::from(70_000).get(), Number::<5>::from(u64::MAX).get()), (70_000, 0xff_ffff_ffff));
     }
 }

@@ -29,21 +29,17 @@ pub enum Reopening<'a> {
 /// A flow under watch.
 #[repr(align(64))]
 pub struct Watched {
-    id: Number,
-    opened: Number,
     conn: Connection,
     live: Liveness,
+    id: Number<5>,
     /// Bytes on the heap when they were last counted, in units of [`HEAP_UNIT`].
     heap: u16,
     /// How it ended, once that was told.
     ended: Option<End>,
-    /// Whether nothing more can come: the capture ended, or a new connection took the ends. When that was is kept in the
-    /// place of the last segments.
-    finished: bool,
 }
 
 /// A million of them are read and written all the time, and memory comes in lines.
-const _: () = assert!(size_of::<Watched>() <= 4 * LINE);
+const _: () = assert!(size_of::<Watched>() <= 3 * LINE);
 
 /// What would be lost with a flow, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,29 +76,22 @@ impl Keyed for Watched {
 impl Watched {
     /// A flow that has seen nothing yet.
     #[must_use]
-    pub fn new(id: u64, opened: u64, conn: Connection) -> Self {
-        Watched {
-            id: id.into(),
-            opened: opened.into(),
-            conn,
-            live: Liveness::default(),
-            heap: 0,
-            ended: None,
-            finished: false,
-        }
+    pub fn new(id: u64, conn: Connection) -> Self {
+        Watched { conn, live: Liveness::default(), id: id.into(), heap: 0, ended: None }
     }
 
-    /// The flow's id, from 1.
+    /// The flow's id, from 1; where several analyzers share the flows, the frame that opened it, which orders those of all.
     #[inline]
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id.get()
     }
 
-    /// The frame at which it was opened.
+    /// Segments taken, modulo 2^32.
+    #[inline]
     #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.opened.get()
+    pub fn segments(&self) -> u32 {
+        self.conn.segments()
     }
 
     /// Asks for what a segment will need besides the flow itself, a step further from it each time.
@@ -129,7 +118,7 @@ impl Watched {
     /// How much of the handshake was seen.
     #[must_use]
     pub fn handshake(&self) -> Handshake {
-        self.conn.handshake
+        self.conn.handshake()
     }
 
     /// The first packet.
@@ -141,7 +130,7 @@ impl Watched {
     /// Whether nothing more can come of it.
     #[must_use]
     pub fn over(&self) -> bool {
-        self.ended.is_some() || self.finished
+        self.ended.is_some() || self.conn.finished().is_some()
     }
 
     /// The deaths so far.
@@ -165,9 +154,8 @@ impl Watched {
     /// they are more than the last time.
     #[inline]
     pub fn count_heap(&mut self) -> Option<isize> {
-        let [client, server] = &self.conn.half.0;
-        let segments = client.packets.wrapping_add(server.packets);
-        (segments % 64 == 0 || segments.is_power_of_two() || self.ended.is_some()).then(|| {
+        let segments = self.segments();
+        (segments.is_multiple_of(64) || segments.is_power_of_two() || self.ended.is_some()).then(|| {
             let before = self.heap();
             let units = (self.conn.heap() + self.live.heap()).div_ceil(HEAP_UNIT);
             self.heap = u16::try_from(units).unwrap_or(u16::MAX);
@@ -178,7 +166,7 @@ impl Watched {
     /// What would be lost with it at `now`, and then since when it has not been used.
     #[must_use]
     pub fn interest(&self, now: Time) -> (Interest, Time) {
-        let answered = self.conn.half.0.iter().all(|h| h.packets > 0);
+        let answered = self.conn.packets.0.iter().all(|packets| *packets > 0);
         let last = self.conn.last();
         let interest = if !self.deaths().is_empty() {
             Interest::Suspect
@@ -212,14 +200,17 @@ impl Watched {
         let half = &c.half[from];
         if s.flags.syn() && !s.flags.rst() {
             if !s.flags.ack() {
-                let again =
-                    half.known.has(Known::SYN) && !half.known.has(Known::GUESS) && self.first_seq(from) == Some(s.seq);
+                let again = !half.known.has(Known::GUESS) && c.isn(from) == Some(s.seq);
                 if again && !c.over() {
                     return Reopening::No;
                 }
-                let never_opened = c.half[from.peer()].packets == 0;
+                let never_opened = c.packets[from.peer()] == 0;
                 if c.over() || (never_opened && !again) {
-                    return if again && c.handshake != Handshake::Full { Reopening::No } else { Reopening::Yes(None) };
+                    return if again && c.handshake() != Handshake::Full {
+                        Reopening::No
+                    } else {
+                        Reopening::Yes(None)
+                    };
                 }
                 self.live.make_odd().reopening = Some(Segment { payload: &[], payload_len: 0, ..*s });
                 return Reopening::Waits;
@@ -237,20 +228,9 @@ impl Watched {
         }
     }
 
-    /// The sequence number of a side's SYN, while its first bytes are known.
-    fn first_seq(&self, side: Side) -> Option<u32> {
-        let half = &self.conn.half[side];
-        half.known.has(Known::SYN).then_some(half.isn)
-    }
-
-    /// Whether this is no copy of one of the last segments; asked once of each.
-    #[inline]
-    pub fn is_new(&mut self, from: Side, s: &Segment<'_>) -> bool {
-        let copy = self.conn.recent.is_copy(from, s);
-        if copy {
-            self.live.add_duplicate();
-        }
-        !copy
+    /// One of its segments was captured once more.
+    pub fn add_duplicate(&mut self) {
+        self.live.add_duplicate();
     }
 
     /// Takes the flow's next segment.
@@ -415,7 +395,7 @@ impl Watched {
     /// Whether it is to be looked at just then.
     #[must_use]
     pub fn is_scheduled(&self, at: Time) -> bool {
-        !self.finished && self.live.planned() == Some(at)
+        self.conn.finished().is_none() && self.live.planned() == Some(at)
     }
 
     /// The time to look has come; gives the next time if there is one.
@@ -428,11 +408,10 @@ impl Watched {
 
     /// Nothing more will come: the last verdicts.
     pub fn finish(&mut self, now: Time, out: &mut Out<'_>) {
-        if self.finished {
+        if self.conn.finished().is_some() {
             return;
         }
-        self.finished = true;
-        self.conn.recent.give_way(now);
+        self.conn.finish(now);
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
             let (until, mut heard) = (self.open_until(now), Vec::new());
@@ -469,8 +448,7 @@ impl Watched {
     /// Until when beats were due: the flow's end, or the capture's while it is open.
     fn open_until(&self, capture_end: Time) -> Time {
         match self.end() {
-            End::Open if self.finished => self.conn.recent.gave_way(),
-            End::Open => capture_end,
+            End::Open => self.conn.finished().unwrap_or(capture_end),
             _ => self.conn.last(),
         }
     }
@@ -487,7 +465,7 @@ impl Watched {
     pub fn summary_at_end(&self, end: Time, lost: &Losses) -> (FlowSummary, Context) {
         // Taken apart and put together, it would be copied.
         let mut summed_up = self.summary(end);
-        if !self.finished {
+        if self.conn.finished().is_none() {
             summed_up.0.deaths = self.live.deaths_if_ended(&self.conn, end, lost);
         }
         summed_up
@@ -502,7 +480,7 @@ impl Watched {
         let open_until = self.open_until(capture_end);
         let sides = |f: &dyn Fn(Side) -> u64| Both([f(Side::Client), f(Side::Server)]);
         let traffic = |side: Side| Traffic {
-            packets: u64::from(c.half[side].packets),
+            packets: u64::from(c.packets[side]),
             payload_bytes: c.bytes(side),
             retransmissions: self.live.retransmissions(side),
         };
@@ -512,7 +490,7 @@ impl Watched {
         let summary = || FlowSummary {
             id: self.id(),
             ends: c.ends.both(),
-            handshake: c.handshake,
+            handshake: c.handshake(),
             first: c.first,
             last,
             end,
@@ -537,7 +515,7 @@ impl Watched {
         };
         let context = Context {
             capture_end,
-            last_sent: Both([0, 1].map(|i: usize| (half[i].packets > 0).then_some(half[i].last))),
+            last_sent: Both([0, 1].map(|i: usize| (c.packets.0[i] > 0).then_some(half[i].last))),
             unacknowledged: Both([half[0].in_flight(), half[1].in_flight()]),
             longest_payload_gap: Both([payload_gap(Side::Client), payload_gap(Side::Server)]),
             broke: odd.and_then(|o| o.broke).or_else(|| self.live.silent_break(c)),

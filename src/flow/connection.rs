@@ -3,7 +3,6 @@
 //! [`Connection::shape`] says what a segment is in sequence space, from the state before it; [`Connection::apply`] then
 //! moves the state on. Between the two, the detectors look at both.
 
-use super::duplicates::Recent;
 use super::prefetch::prefetch;
 use super::sequence::{after, before, distance};
 use crate::packet::{Address, Endpoint, Flags, Nanos, SECOND, Segment, Time};
@@ -57,8 +56,8 @@ impl Known {
     pub const SINGLE: u16 = 1 << 8;
     /// It sent payload.
     pub const PAYLOAD: u16 = 1 << 9;
-    /// It offered window scaling in its SYN.
-    pub const SCALE: u16 = 1 << 10;
+    /// It acknowledged the SYN-ACK that answered its SYN: the handshake is complete.
+    pub const COMPLETE: u16 = 1 << 10;
     /// It reset the connection.
     pub const RESET: u16 = 1 << 11;
     /// A segment with timestamps was sent since the peer's echo moved: the last real one, unless [`Known::EARLIER`].
@@ -67,6 +66,8 @@ impl Known {
     pub const EARLIER: u16 = 1 << 13;
     /// Its window is to be scaled.
     pub const SCALED: u16 = 1 << 14;
+    /// Nothing more can come, of either side; [`Connection::finished`] tells since when.
+    const FINISHED: u16 = 1 << 15;
 
     #[inline]
     #[must_use]
@@ -94,12 +95,8 @@ pub struct Half {
     pub nxt: u32,
     /// SND.UNA: the highest acknowledgment that the peer sent.
     pub una: u32,
-    /// The sequence number of its SYN.
-    pub isn: u32,
     /// Its latest TSval.
     pub tsval: u32,
-    /// Segments it sent.
-    pub packets: u32,
     /// The receive window it last advertised, as on the wire.
     pub window: u16,
     /// What is known.
@@ -112,8 +109,6 @@ pub struct Half {
     pub last_data: Time,
     /// The last segment of the peer that this side is known to have received: by its timestamp's echo.
     pub heard: Time,
-    /// When the oldest byte in flight was sent (or last progressed).
-    pub flight: Time,
 }
 
 impl Half {
@@ -130,21 +125,52 @@ impl Half {
     pub fn closing(&self) -> bool {
         self.known.has(Known::FIN | Known::RESET)
     }
+
+    /// The sequence number of its SYN, where SND.NXT tells it: nothing or a FIN came after it.
+    #[inline]
+    fn isn(&self) -> u32 {
+        self.nxt.wrapping_sub(1 + u32::from(self.known.has(Known::FIN)))
+    }
 }
 
 /// What one side sent, where there was payload, or more than one segment before the peer's echo.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
-    /// Payload bytes, each counted once.
-    bytes: u64,
+    /// Payload bytes, each counted once, in the upper 56 bits; the last byte before SND.NXT in the lower 8.
+    payload: u64,
     /// The longest time between two of its segments with new payload.
     longest_payload_gap: Nanos,
     /// When the first segment since the peer's echo moved was sent.
     unechoed: Time,
-    /// Its TSval.
+    /// When the oldest byte in flight was sent (or last progressed).
+    flight: Time,
+    /// The TSval of `unechoed`.
     unechoed_tsval: u32,
-    /// The last byte before SND.NXT.
-    last_byte: u8,
+    /// The sequence number of its SYN.
+    isn: u32,
+}
+
+impl Sent {
+    /// Counts payload bytes.
+    #[inline]
+    fn add(&mut self, bytes: u64) {
+        self.payload = self.payload.wrapping_add(bytes << 8);
+    }
+
+    #[inline]
+    fn bytes(&self) -> u64 {
+        self.payload >> 8
+    }
+
+    #[inline]
+    fn set_last_byte(&mut self, byte: u8) {
+        self.payload = self.payload & !0xff | u64::from(byte);
+    }
+
+    #[inline]
+    fn last_byte(&self) -> u8 {
+        self.payload as u8
+    }
 }
 
 /// What a connection has that carries payload; many only keep alive.
@@ -154,6 +180,9 @@ struct Stream {
     /// Longest time without payload so far.
     longest_payload_silence: Nanos,
 }
+
+/// Most flows have one, in room that comes in steps of 16 bytes.
+const _: () = assert!(size_of::<Stream>() <= 88);
 
 /// The two ends of a connection, packed: they are kept for every flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,25 +278,25 @@ pub struct Connection {
     pub ends: Ends,
     /// What each side sent.
     pub half: Both<Half>,
-    /// The last segments, to know copies by.
-    pub recent: Recent,
+    /// Segments that each side sent.
+    pub packets: Both<u32>,
     /// Its first segment.
     pub first: Time,
     /// Longest time without any segment so far.
     pub longest_silence: Nanos,
-    /// The longest such time but one.
-    second_silence: Nanos,
+    /// The longest such time but one, in whole seconds: it is compared with limits, which are.
+    second_silence: u32,
     stream: Option<Box<Stream>>,
     /// Round-trip time: of the handshake, else the least from a byte to its acknowledgment; 0 while unknown.
     pub rtt: Nanos,
     /// Length on the wire of the last segment without payload, 0 if there was none.
     pub bare_segment: u16,
-    /// Window scale shifts, at most 14: the client's in the lower half, the server's in the upper.
+    /// Window scale shifts, at most 14, or [`NO_SCALE`]: the client's in the lower half, the server's in the upper.
     scales: u8,
-    /// How much of the handshake was seen.
-    pub handshake: Handshake,
 }
 
+/// No window scaling was offered.
+const NO_SCALE: u8 = 0xf;
 /// An acknowledgment is delayed by no more than this (RFC 9293 §3.8.6.3).
 const DELAYED_ACK: Nanos = SECOND / 2;
 /// An acknowledgment this far beyond SND.NXT is nonsense rather than a capture gap: windows end at 1 GiB (RFC 7323 §2.3).
@@ -287,16 +316,43 @@ impl Connection {
         Connection {
             ends: Ends::new(Both(ends)),
             half: Both::default(),
-            recent: Recent::default(),
+            packets: Both::default(),
             first: s.time,
             longest_silence: 0,
             second_silence: 0,
             stream: None,
             rtt: 0,
             bare_segment: 0,
-            scales: 0,
-            handshake: Handshake::None,
+            scales: NO_SCALE << 4 | NO_SCALE,
         }
+    }
+
+    /// How much of the handshake was seen.
+    #[inline]
+    #[must_use]
+    pub fn handshake(&self) -> Handshake {
+        if self.half[Side::Client].known.has(Known::COMPLETE) {
+            Handshake::Full
+        } else if self.half.0.iter().any(|half| half.known.has(Known::SYN)) {
+            Handshake::Partial
+        } else {
+            Handshake::None
+        }
+    }
+
+    /// Nothing more can come since this moment. It takes the place of the timestamps, which only a segment asks for.
+    pub fn finish(&mut self, now: Time) {
+        let [client, server] = &mut self.half.0;
+        (client.tsval, server.tsval) = (now.0 as u32, (now.0 >> 32) as u32);
+        client.known.set(Known::FINISHED);
+    }
+
+    /// Since when nothing more can come, once it is so.
+    #[must_use]
+    pub fn finished(&self) -> Option<Time> {
+        let [client, server] = &self.half.0;
+        let since = u64::from(server.tsval) << 32 | u64::from(client.tsval);
+        client.known.has(Known::FINISHED).then_some(Time(since as i64))
     }
 
     /// Asks for what a segment needs besides the connection itself.
@@ -321,16 +377,62 @@ impl Connection {
         self.stream.as_ref().map(|stream| &stream.sent[side])
     }
 
+    /// Segments that both sides sent, modulo 2^32.
+    #[inline]
+    #[must_use]
+    pub fn segments(&self) -> u32 {
+        let [client, server] = self.packets.0;
+        client.wrapping_add(server)
+    }
+
+    /// What there is of a stream, made on first use; from then on it keeps what SND.NXT and the last new byte told before.
+    fn stream(&mut self) -> &mut Stream {
+        let half = &self.half;
+        self.stream.get_or_insert_with(|| {
+            let begun = |half: &Half| Sent { isn: half.isn(), flight: half.last_data, ..Sent::default() };
+            Box::new(Stream { sent: Both(half.0.each_ref().map(begun)), longest_payload_silence: 0 })
+        })
+    }
+
+    /// The sequence number of a side's SYN, if that was seen.
+    #[inline]
+    #[must_use]
+    pub fn isn(&self, side: Side) -> Option<u32> {
+        let half = &self.half[side];
+        half.known.has(Known::SYN).then(|| self.sent(side).map_or_else(|| half.isn(), |sent| sent.isn))
+    }
+
+    /// SND.NXT is about to move past what was seen, and tells the SYN's number no longer.
+    fn keep_isn(&mut self, side: Side) {
+        if self.half[side].known.has(Known::SYN) {
+            self.stream();
+        }
+    }
+
+    /// When a side's oldest byte in flight was sent (or last progressed). A SYN or FIN alone is its last new byte.
+    #[inline]
+    #[must_use]
+    pub fn flight(&self, side: Side) -> Time {
+        self.sent(side).map_or(self.half[side].last_data, |sent| sent.flight)
+    }
+
+    #[inline]
+    fn set_flight(&mut self, side: Side, time: Time) {
+        if self.stream.is_some() || self.half[side].last_data != time {
+            self.stream().sent[side].flight = time;
+        }
+    }
+
     /// Payload bytes that a side sent, each counted once.
     #[inline]
     #[must_use]
     pub fn bytes(&self, side: Side) -> u64 {
-        self.sent(side).map_or(0, |sent| sent.bytes)
+        self.sent(side).map_or(0, Sent::bytes)
     }
 
     /// Counts payload that fills a hole of the capture.
     pub fn add_bytes(&mut self, side: Side, bytes: u32) {
-        self.stream.get_or_insert_default().sent[side].bytes += u64::from(bytes);
+        self.stream().sent[side].add(bytes.into());
     }
 
     /// The longest time between two of a side's segments with new payload.
@@ -348,18 +450,23 @@ impl Connection {
     /// The last byte that a side sent, if it is known.
     #[must_use]
     pub fn last_byte(&self, side: Side) -> Option<u8> {
-        self.sent(side).filter(|_| self.half[side].known.has(Known::LAST_BYTE)).map(|sent| sent.last_byte)
+        self.sent(side).filter(|_| self.half[side].known.has(Known::LAST_BYTE)).map(Sent::last_byte)
+    }
+
+    /// The window scale shift that a side offered in its SYN.
+    #[inline]
+    fn offered_scale(&self, side: Side) -> Option<u8> {
+        Some(self.scales >> (4 * side as u8) & 0xf).filter(|scale| *scale != NO_SCALE)
     }
 
     #[inline]
     fn scale(&self, side: Side) -> u8 {
-        self.scales >> (4 * side as u8) & 0xf
+        self.offered_scale(side).unwrap_or(0)
     }
 
     fn set_scale(&mut self, side: Side, scale: u8) {
         let shift = 4 * side as u8;
         self.scales = self.scales & !(0xf << shift) | scale.min(14) << shift;
-        self.half[side].known.set(Known::SCALE);
     }
 
     /// Whether a segment's window is the one that its sender last advertised.
@@ -414,8 +521,8 @@ impl Connection {
     pub fn last_heard(&self, of: Side) -> Option<Time> {
         let (me, peer) = (&self.half[of], &self.half[of.peer()]);
         let echoes = me.known.has(Known::TIMESTAMPS) && peer.known.has(Known::TIMESTAMPS);
-        let silent = peer.in_flight() && me.last.since(peer.flight) > DELAYED_ACK;
-        if peer.packets == 0 {
+        let silent = peer.in_flight() && me.last.since(self.flight(of.peer())) > DELAYED_ACK;
+        if self.packets[of.peer()] == 0 {
             Some(me.heard).filter(|t| *t != Time::default())
         } else if (echoes || silent) && me.heard != Time::default() {
             Some(me.heard)
@@ -492,7 +599,7 @@ impl Connection {
     /// Moves the state on by a segment of that shape. `probe` tells that the detectors took it for a probe.
     #[inline]
     pub fn apply(&mut self, from: Side, s: &Segment<'_>, shape: Shape, probe: bool) {
-        if self.half[from.peer()].packets == 0 {
+        if self.packets[from.peer()] == 0 {
             self.note_unseen(from, s);
         }
         self.note_silence(s, shape);
@@ -506,85 +613,98 @@ impl Connection {
             self.keep_unechoed(from);
             self.half[from].last_real = now;
         }
-        let me = &mut self.half[from];
-        me.packets = me.packets.wrapping_add(1);
-        me.last = now;
-        let fin = u32::from(s.flags.fin());
-        let space = s.payload_len + fin + u32::from(s.flags.syn());
-        let end = s.seq.wrapping_add(space);
+        self.packets[from] = self.packets[from].wrapping_add(1);
+        self.half[from].last = now;
         match shape {
-            Shape::Syn => {
-                if !me.known.has(Known::NXT) {
-                    me.nxt = end;
-                    me.una = s.seq;
-                    me.known.set(Known::NXT | Known::UNA);
-                }
-                if !me.known.has(Known::SYN) {
-                    me.isn = s.seq;
-                    me.flight = now;
-                    me.known.set(Known::SYN);
-                }
-                me.last_data = now;
-                if let Some(scale) = s.options.window_scale {
-                    self.set_scale(from, scale);
-                }
-            }
-            Shape::Data { .. } => {
-                let advance = if me.known.has(Known::NXT) { end.wrapping_sub(me.nxt) } else { space };
-                let new = u64::from(advance.min(space) - fin.min(advance));
-                if advance == 1 {
-                    me.known.set(Known::SINGLE);
-                } else {
-                    me.known.clear(Known::SINGLE);
-                }
-                if !me.in_flight() && (me.known.has(Known::UNA) || me.flight == Time::default()) {
-                    me.flight = now;
-                }
-                if let (true, Some(stream)) = (me.known.has(Known::PAYLOAD), &mut self.stream) {
-                    let longest = &mut stream.sent[from].longest_payload_gap;
-                    *longest = (*longest).max(now.since(me.last_data));
-                }
-                me.nxt = end;
-                me.last_data = now;
-                me.known.set(Known::NXT);
-                me.known.clear(Known::GUESS | Known::LAST_BYTE);
-                if s.payload_len > 0 {
-                    me.known.set(Known::PAYLOAD);
-                    let sent = &mut self.stream.get_or_insert_default().sent[from];
-                    sent.bytes += new;
-                    if let (Some(&byte), true) = (s.payload.last(), s.payload.len() as u32 == s.payload_len) {
-                        sent.last_byte = byte;
-                        me.known.set(Known::LAST_BYTE);
-                    }
-                }
-                if fin == 1 {
-                    me.known.set(Known::FIN);
-                    me.known.clear(Known::LAST_BYTE);
-                }
-            }
+            Shape::Syn => self.note_syn(from, s),
+            Shape::Data { .. } => self.note_data(from, s),
             Shape::Resend => {
-                if fin == 1 {
-                    me.known.set(Known::FIN);
+                if s.flags.fin() && !self.half[from].known.has(Known::FIN) {
+                    self.keep_isn(from);
+                    self.half[from].known.set(Known::FIN);
                 }
             }
             Shape::Ack => {
+                let me = &mut self.half[from];
                 if !me.known.has(Known::NXT) {
                     me.nxt = s.seq;
                     me.known.set(Known::NXT | Known::GUESS);
                 } else if after(s.seq, me.nxt) {
                     // Bytes between were not captured.
+                    self.keep_isn(from);
+                    let me = &mut self.half[from];
                     me.nxt = s.seq;
                     me.known.clear(Known::GUESS | Known::LAST_BYTE | Known::SINGLE);
                 }
             }
-            Shape::Reset => me.known.set(Known::RESET),
-            Shape::Below if !me.known.has(Known::NXT) => {
-                me.nxt = end;
+            Shape::Reset => self.half[from].known.set(Known::RESET),
+            Shape::Below if !self.half[from].known.has(Known::NXT) => {
+                let me = &mut self.half[from];
+                me.nxt = s.seq.wrapping_add(s.payload_len);
                 me.known.set(Known::NXT);
             }
             Shape::Below | Shape::NewByteAtClosedWindow | Shape::Stale => {}
         }
         self.note_echo(from, s, probe);
+    }
+
+    fn note_syn(&mut self, from: Side, s: &Segment<'_>) {
+        let again = self.half[from].known.has(Known::SYN).then(|| self.flight(from));
+        let me = &mut self.half[from];
+        if !me.known.has(Known::NXT) {
+            me.nxt = s.seq.wrapping_add(s.payload_len + 1 + u32::from(s.flags.fin()));
+            me.una = s.seq;
+            me.known.set(Known::NXT | Known::UNA);
+        }
+        me.known.set(Known::SYN);
+        me.last_data = s.time;
+        if again.is_none() && (self.stream.is_some() || me.isn() != s.seq) {
+            self.stream().sent[from].isn = s.seq;
+        }
+        self.set_flight(from, again.unwrap_or(s.time));
+        if let Some(scale) = s.options.window_scale {
+            self.set_scale(from, scale);
+        }
+    }
+
+    #[inline]
+    fn note_data(&mut self, from: Side, s: &Segment<'_>) {
+        let (now, flight) = (s.time, self.flight(from));
+        let fin = u32::from(s.flags.fin());
+        let space = s.payload_len + fin;
+        let end = s.seq.wrapping_add(space);
+        let me = &self.half[from];
+        let advance = if me.known.has(Known::NXT) { end.wrapping_sub(me.nxt) } else { space };
+        let new = u64::from(advance.min(space) - fin.min(advance));
+        let begins = !me.in_flight() && (me.known.has(Known::UNA) || flight == Time::default());
+        // A FIN right behind the SYN takes one number; anything else, and SND.NXT tells the SYN's no longer.
+        if self.stream.is_none() && (advance != 1 || me.known.has(Known::FIN)) {
+            self.keep_isn(from);
+        }
+        let me = &mut self.half[from];
+        me.known.put(Known::SINGLE, advance == 1);
+        if let (true, Some(stream)) = (me.known.has(Known::PAYLOAD), &mut self.stream) {
+            let longest = &mut stream.sent[from].longest_payload_gap;
+            *longest = (*longest).max(now.since(me.last_data));
+        }
+        me.nxt = end;
+        me.last_data = now;
+        me.known.set(Known::NXT);
+        me.known.clear(Known::GUESS | Known::LAST_BYTE);
+        if let (1.., Some(stream)) = (s.payload_len, &mut self.stream) {
+            me.known.set(Known::PAYLOAD);
+            let sent = &mut stream.sent[from];
+            sent.add(new);
+            if let (Some(&byte), true) = (s.payload.last(), s.payload.len() as u32 == s.payload_len) {
+                sent.set_last_byte(byte);
+                me.known.set(Known::LAST_BYTE);
+            }
+        }
+        if fin == 1 {
+            me.known.set(Known::FIN);
+            me.known.clear(Known::LAST_BYTE);
+        }
+        self.set_flight(from, if begins { now } else { flight });
     }
 
     /// Of a peer that the capture does not show: an acknowledgment or an echo that moves on tells that something came since
@@ -606,11 +726,12 @@ impl Connection {
     /// Whether `side` hears a peer that the capture does not show: then nothing follows from the peer's silence.
     #[must_use]
     pub fn hears_unseen(&self, side: Side) -> bool {
-        self.half[side.peer()].packets == 0 && self.half[side].heard != Time::default()
+        self.packets[side.peer()] == 0 && self.half[side].heard != Time::default()
     }
 
     /// SND.NXT of a side whose empty segments turned out to be probes.
     pub fn settle_guess(&mut self, side: Side, nxt: u32) {
+        self.keep_isn(side);
         let half = &mut self.half[side];
         half.nxt = nxt;
         half.known.clear(Known::GUESS | Known::SINGLE | Known::LAST_BYTE);
@@ -621,7 +742,8 @@ impl Connection {
     /// (which may count from the peer's last segment, and so be longer than the silence of both).
     #[must_use]
     pub fn survived(&self, broken: Nanos) -> Nanos {
-        if self.longest_silence <= broken { self.second_silence } else { self.longest_silence }
+        let second = || Nanos::from(self.second_silence) * SECOND;
+        if self.longest_silence <= broken { second() } else { self.longest_silence }
     }
 
     #[inline]
@@ -629,12 +751,13 @@ impl Connection {
         let last = self.last();
         if last != Time::default() {
             let silence = s.time.since(last);
-            self.second_silence = self.second_silence.max(silence.min(self.longest_silence));
+            let second = u32::try_from(silence.min(self.longest_silence).max(0) / SECOND).unwrap_or(u32::MAX);
+            self.second_silence = self.second_silence.max(second);
             self.longest_silence = self.longest_silence.max(silence);
         }
         if s.payload_len > 0 && matches!(shape, Shape::Data { .. } | Shape::Resend) {
             let silence = s.time.since(self.last_payload());
-            let longest = &mut self.stream.get_or_insert_default().longest_payload_silence;
+            let longest = &mut self.stream().longest_payload_silence;
             *longest = silence.max(*longest);
         }
     }
@@ -647,27 +770,23 @@ impl Connection {
                 let syn = self.half[Side::Client].last_data;
                 self.rtt = self.rtt.max(s.time.since(syn)).max(1);
             }
-            if self.handshake == Handshake::None {
-                self.handshake = Handshake::Partial;
-            }
         } else if from == Side::Client
-            && self.handshake == Handshake::Partial
             && flags.ack()
             && !flags.rst()
+            && !self.half[Side::Client].known.has(Known::COMPLETE)
             && self.half.0.iter().all(|h| h.known.has(Known::SYN))
         {
-            self.handshake = Handshake::Full;
+            self.half[Side::Client].known.set(Known::COMPLETE);
             let syn_ack = self.half[Side::Server].last_data;
-            self.rtt = self.rtt.max(0).saturating_add(s.time.since(syn_ack).clamp(0, 10 * SECOND)).max(1);
+            self.rtt = self.rtt.saturating_add(s.time.since(syn_ack).clamp(0, 10 * SECOND)).max(1);
         }
     }
 
     /// The sender acknowledges its peer's bytes.
     #[inline]
     fn acknowledge(&mut self, from: Side, s: &Segment<'_>) {
-        let now = s.time;
-        let full = self.handshake != Handshake::None;
-        let peer = &mut self.half[from.peer()];
+        let (now, of) = (s.time, from.peer());
+        let peer = &mut self.half[of];
         if !peer.known.has(Known::NXT) {
             peer.nxt = s.ack;
             peer.una = s.ack;
@@ -679,27 +798,35 @@ impl Connection {
                 return;
             }
             // The peer sent more than was captured.
+            self.keep_isn(of);
+            let peer = &mut self.half[of];
             peer.nxt = s.ack;
             peer.known.clear(Known::GUESS | Known::LAST_BYTE | Known::SINGLE);
         } else if s.ack == peer.nxt {
             peer.known.clear(Known::GUESS);
         }
+        let peer = &mut self.half[of];
         if !peer.known.has(Known::UNA) {
             peer.una = s.ack;
             peer.known.set(Known::UNA);
         } else if after(s.ack, peer.una) {
-            if !full && s.ack == peer.nxt && peer.flight != Time::default() {
-                let rtt = now.since(peer.flight).max(1);
+            peer.una = s.ack;
+            let (all, begun) = (!peer.in_flight(), s.flags.syn() || self.handshake() != Handshake::None);
+            let flight = self.flight(of);
+            if !begun && all && flight != Time::default() {
+                let rtt = now.since(flight).max(1);
                 self.rtt = if self.rtt == 0 { rtt } else { self.rtt.min(rtt) };
             }
-            peer.una = s.ack;
-            peer.flight = now;
+            // Of a SYN or FIN that is acknowledged nobody asks when it was in flight.
+            if self.stream.is_some() || !begun || !all {
+                self.set_flight(of, now);
+            }
         }
     }
 
     #[inline]
     fn note_window(&mut self, from: Side, s: &Segment<'_>, shape: Shape) {
-        let scaled = self.half.0.iter().all(|h| h.known.has(Known::SCALE));
+        let scaled = Side::BOTH.iter().all(|side| self.offered_scale(*side).is_some());
         let old = self.older_ack(from, s.ack);
         let me = &mut self.half[from];
         if !old && shape != Shape::Stale {
@@ -715,7 +842,11 @@ impl Connection {
     fn note_echo(&mut self, from: Side, s: &Segment<'_>, probe: bool) {
         let Some((tsval, tsecr)) = s.options.timestamps else {
             let peer = &self.half[from.peer()];
-            if peer.packets > 0 && !self.half[from].known.has(Known::TIMESTAMPS) && !peer.in_flight() && s.flags.ack() {
+            if self.packets[from.peer()] > 0
+                && !self.half[from].known.has(Known::TIMESTAMPS)
+                && !peer.in_flight()
+                && s.flags.ack()
+            {
                 self.half[from].heard = peer.last_real;
             }
             return;
@@ -751,8 +882,9 @@ impl Connection {
         let half = &mut self.half[side];
         if half.known.has(Known::UNECHOED) && !half.known.has(Known::EARLIER) {
             half.known.set(Known::EARLIER);
-            let sent = &mut self.stream.get_or_insert_default().sent[side];
-            (sent.unechoed, sent.unechoed_tsval) = (half.last_real, half.tsval);
+            let unechoed = (half.last_real, half.tsval);
+            let sent = &mut self.stream().sent[side];
+            (sent.unechoed, sent.unechoed_tsval) = unechoed;
         }
     }
 

@@ -1,99 +1,307 @@
 //! Frames captured twice: the same frame on two interfaces, `-i any`, a mirror port, a routed copy.
 
 use crate::packet::{MILLISECOND, Segment, Time};
-use crate::summary::Side;
 
 /// A copy follows its original within this. Copies come microseconds apart; a slow router or a mirror port may take tens
 /// of milliseconds, while a stack waits 200 ms and more before it resends (RFC 6298 §2.4, Linux TCP_RTO_MIN).
 const COPY_WINDOW: i64 = 100 * MILLISECOND;
 /// The same in the units of [`ticks`].
-const COPY_TICKS: i64 = COPY_WINDOW >> 16;
+const COPY_TICKS: i32 = (COPY_WINDOW >> TICK_BITS) as i32;
+/// Nanoseconds of a tick, as a power of two: 65 µs.
+const TICK_BITS: u32 = 16;
 
-/// Segments remembered for one flow: copies may be interleaved with the segments next to them.
-const REMEMBERED: usize = 4;
+/// Copies may be interleaved with the segments next to them: an original is one of this many segments of its flow.
+const REMEMBERED: u32 = 4;
 
-/// Header fields of a flow's last segments.
-#[derive(Clone, Copy, Debug, Default)]
+/// Segments in a bucket: as many as have their marks in a cache line. With fewer, now and then more than these fall into one
+/// where there is room in all others, and the table grows.
+const WAYS: usize = 16;
+/// Buckets at first.
+const FEWEST_BUCKETS: usize = 1 << LEAST_BITS;
+/// Bits of the hash that choose among them.
+const LEAST_BITS: u32 = 7;
+/// Buckets at most, 4 MB: enough for a million segments a second. With more, a copy may be missed whose bucket has seen as
+/// many others since as it holds.
+const MOST_BUCKETS: usize = 1 << 15;
+
+/// The segments of all flows in the last tenth of a second, to know copies by. With their memory apart, a million idle flows
+/// need none.
+#[derive(Debug)]
 pub struct Recent {
-    /// The newest first: fingerprint in the upper 24 bits, the way it came (interface, link header, hops) in the lower 8;
-    /// 0 where there was none.
-    seen: [u32; REMEMBERED],
-    /// When the newest was seen.
-    newest: u32,
-    /// How long before the one after it each of the others was seen; two seconds and more are one.
-    gaps: [i16; REMEMBERED - 1],
+    /// A power of two of them. Which one is a segment's is said by the part of its hash that is not kept, and where there
+    /// are more than at first by the kept part besides.
+    buckets: Vec<Bucket>,
 }
 
-/// Time in units of 65 µs, modulo 2^32 (78 hours).
-fn ticks(time: Time) -> u32 {
-    (time.0 >> 16) as u32
+/// Segments with some bits of their hashes in common, the newest first; a cache line of marks, most often the only one
+/// looked at, and one of when they were seen.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket {
+    /// A hash of the header fields in the upper 24 bits, the way it came (interface, link header, hops) in the lower 8.
+    marks: [u32; WAYS],
+    /// When it was seen, in [`ticks`], in the upper 24 bits; how many segments its flow had had, in the lower 8. Both
+    /// are 0 where there was none.
+    seen: [u32; WAYS],
 }
 
-impl Recent {
-    /// Whether this segment is a copy of one of the last; if not, it is remembered.
-    ///
-    /// Segments with an identity (an IPv4 identification, or timestamps on bytes that take sequence space) are copies
-    /// when all headers agree. Others, such as bare acknowledgments over IPv6, must also have come another way.
+/// A segment as it is kept, and what besides chooses its bucket.
+#[derive(Clone, Copy)]
+struct Seen {
+    mark: u32,
+    seen: u32,
+    other: u32,
+}
+
+impl Seen {
     #[inline]
-    pub fn is_copy(&mut self, from: Side, s: &Segment<'_>) -> bool {
+    fn new(ends: u32, nth: u32, s: &Segment<'_>) -> Self {
         const K: u64 = 0x9E37_79B9_7F4A_7C15;
         let (tsval, tsecr) = s.options.timestamps.unwrap_or_default();
         let mut h = (u64::from(s.seq) << 32) | u64::from(s.ack);
         h = (h ^ ((u64::from(tsval) << 32) | u64::from(tsecr))).wrapping_mul(K);
         h = (h.rotate_left(29) ^ ((u64::from(s.payload_len) << 32) | (u64::from(s.window) << 16) | u64::from(s.ip_id)))
             .wrapping_mul(K);
-        h = (h.rotate_left(29) ^ ((u64::from(s.flags.0) << 1) | from as u64)).wrapping_mul(K);
+        // The sender's port tells the directions apart.
+        let sender = (u64::from(s.src.port) << 8) | u64::from(s.flags.0);
+        h = (h.rotate_left(29) ^ (sender << 32) ^ u64::from(ends)).wrapping_mul(K);
         let way =
             (s.link_digest ^ (s.link_digest >> 16) ^ (s.link_digest >> 8) ^ u32::from(s.ttl).wrapping_mul(37)) & 0xff;
-        let mark = ((h >> 32) as u32 & !0xff) | way;
-        let now = ticks(s.time);
-        let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
-        let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
-        let since = i64::from(now.wrapping_sub(self.newest) as i32);
-        // Most often the last one was long ago, and those before it longer; else most often none is like this one.
-        let alike = self.seen.iter().fold(false, |any, seen| any | ((seen ^ mark) & !0xff == 0));
-        if since <= COPY_TICKS && alike && self.holds(mark, identity, since) {
-            return true;
+        let hash = (h ^ (h >> 32)) as u32;
+        Seen { mark: (hash & !0xff) | way, seen: ticks(s.time) | (nth & 0xff), other: hash }
+    }
+
+    /// The place of its bucket among so many.
+    #[inline]
+    fn place(self, buckets: usize) -> usize {
+        let first = self.other as usize & (FEWEST_BUCKETS - 1);
+        (first | self.mark as usize >> 8 << LEAST_BITS) & (buckets - 1)
+    }
+
+    /// Whether one that was seen before can be its original, by when it was seen. The clocks of two interfaces differ.
+    #[inline]
+    fn is_soon_after(self, earlier: u32) -> bool {
+        let age = ((self.seen & !0xff).wrapping_sub(earlier & !0xff) as i32) >> 8;
+        (-COPY_TICKS..=COPY_TICKS).contains(&age)
+    }
+}
+
+/// Time in units of 65 µs, in the upper 24 bits: modulo 18 minutes.
+fn ticks(time: Time) -> u32 {
+    ((time.0 >> TICK_BITS) as u32) << 8
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent { buckets: vec![Bucket::default(); FEWEST_BUCKETS] }
+    }
+}
+
+impl Recent {
+    /// Whether this segment, whose ends have this hash and whose flow has had so many, is a copy of one of its last; if not,
+    /// it is remembered.
+    ///
+    /// Segments with an identity (an IPv4 identification, or timestamps on bytes that take sequence space) are copies
+    /// when all headers agree. Others, such as bare acknowledgments over IPv6, must also have come another way.
+    #[inline]
+    pub fn is_copy(&mut self, ends: u32, nth: u32, s: &Segment<'_>) -> bool {
+        let new = Seen::new(ends, nth, s);
+        let place = new.place(self.buckets.len());
+        let bucket = &mut self.buckets[place];
+        if bucket.may_hold(new) {
+            let takes_space = s.payload_len > 0 || s.flags.syn() || s.flags.fin();
+            let identity = s.ip_id != 0 || (s.options.timestamps.is_some() && takes_space);
+            if bucket.holds(new, identity) {
+                return true;
+            }
+            bucket.forget(new.mark);
         }
-        let ([newest, second, third, _], [to_second, to_third, _]) = (self.seen, self.gaps);
-        self.seen = [mark, newest, second, third];
-        self.gaps = [since.clamp(i16::MIN.into(), i16::MAX.into()) as i16, to_second, to_third];
-        self.newest = now;
+        self.put(new);
         false
     }
 
-    /// Forgets them, and keeps a time in their place: once no segment can come, none is a copy.
-    pub fn give_way(&mut self, to: Time) {
-        (self.seen[0], self.seen[1]) = (to.0 as u32, (to.0 >> 32) as u32);
+    /// Remembers a segment without asking.
+    pub fn add(&mut self, ends: u32, nth: u32, s: &Segment<'_>) {
+        self.put(Seen::new(ends, nth, s));
     }
 
-    /// The time that they gave way to.
+    #[inline]
+    fn put(&mut self, new: Seen) {
+        if self.buckets[new.place(self.buckets.len())].is_full(new) {
+            self.make_room(new);
+        }
+        let at = new.place(self.buckets.len());
+        self.buckets[at].push(new.mark, new.seen);
+    }
+
+    /// What may be copied yet is not pushed out while there can be more room.
+    #[inline(never)]
+    fn make_room(&mut self, new: Seen) {
+        while self.buckets[new.place(self.buckets.len())].is_full(new) && self.buckets.len() < MOST_BUCKETS {
+            self.grow();
+        }
+    }
+
+    /// Makes two buckets of each.
+    #[inline(never)]
+    fn grow(&mut self) {
+        let half = self.buckets.len();
+        self.buckets.reserve_exact(half);
+        for at in 0..half {
+            let old = std::mem::take(&mut self.buckets[at]);
+            let mut upper = Bucket::default();
+            // The oldest first, so that the order stays.
+            for (mark, seen) in old.marks.into_iter().zip(old.seen).rev().filter(|kept| *kept != (0, 0)) {
+                let moves = (mark as usize >> 8 << LEAST_BITS) & half != 0;
+                if moves { &mut upper } else { &mut self.buckets[at] }.push(mark, seen);
+            }
+            self.buckets.push(upper);
+        }
+    }
+
+    /// Bytes on the heap.
     #[must_use]
-    pub fn gave_way(&self) -> Time {
-        Time((u64::from(self.seen[1]) << 32 | u64::from(self.seen[0])) as i64)
+    pub fn heap(&self) -> usize {
+        self.buckets.len() * size_of::<Bucket>()
+    }
+}
+
+impl Bucket {
+    /// Whether one of those seen is like this one, but for the way; most often none is.
+    #[inline]
+    fn may_hold(&self, new: Seen) -> bool {
+        self.marks.iter().fold(false, |any, mark| any | ((mark ^ new.mark) & !0xff == 0))
     }
 
-    /// Whether one of those seen is the original of this one, which comes so long after the newest of them.
-    fn holds(&self, mark: u32, identity: bool, since: i64) -> bool {
-        let mut age = since;
-        self.seen.iter().zip(std::iter::once(0).chain(self.gaps)).any(|(&seen, gap)| {
-            age += i64::from(gap);
-            let alike = (seen ^ mark) & !0xff == 0 && seen != 0;
-            alike && (identity || (seen ^ mark) & 0xff != 0) && age <= COPY_TICKS
+    /// Whether one of those seen is the original of this one.
+    fn holds(&self, new: Seen, identity: bool) -> bool {
+        self.marks.iter().zip(self.seen).any(|(&mark, seen)| {
+            let alike = (mark ^ new.mark) & !0xff == 0 && (identity || mark != new.mark);
+            alike && new.seen.wrapping_sub(seen) & 0xff <= REMEMBERED && new.is_soon_after(seen)
         })
+    }
+
+    /// Whether the next one would take the place of one that may be copied yet.
+    #[inline]
+    fn is_full(&self, new: Seen) -> bool {
+        let (mark, seen) = (self.marks[WAYS - 1], self.seen[WAYS - 1]);
+        (mark, seen) != (0, 0) && new.is_soon_after(seen)
+    }
+
+    /// Forgets the segment with this mark, if there is one: the next like it stands for both, so that a storm of one and
+    /// the same takes no more room than one.
+    fn forget(&mut self, mark: u32) {
+        if let Some(at) = self.marks.iter().position(|known| *known == mark) {
+            self.marks.copy_within(at + 1.., at);
+            self.seen.copy_within(at + 1.., at);
+            (self.marks[WAYS - 1], self.seen[WAYS - 1]) = (0, 0);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, mark: u32, seen: u32) {
+        self.marks.copy_within(..WAYS - 1, 1);
+        self.seen.copy_within(..WAYS - 1, 1);
+        (self.marks[0], self.seen[0]) = (mark, seen);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{Address, Endpoint, Flags, Options};
+
+    fn segment(seq: u32, micros: i64) -> Segment<'static> {
+        let end = |port| Endpoint { address: Address::v4([10, 0, 0, 1]), port };
+        Segment {
+            time: Time(micros * 1000),
+            frame: 1,
+            src: end(40_000),
+            dst: end(443),
+            seq,
+            ack: 1,
+            flags: Flags(Flags::ACK),
+            window: 500,
+            options: Options::default(),
+            payload_len: 0,
+            payload: &[],
+            ip_id: 7,
+            ttl: 64,
+            link_digest: 5,
+            wire_len: 66,
+        }
+    }
 
     #[test]
-    fn any_time_is_kept_in_the_place_of_the_last_segments() {
-        for time in [0, -1, 1_700_000_000_123_456_789, i64::MIN, i64::MAX] {
-            let mut recent = Recent::default();
-            recent.give_way(Time(time));
-            assert_eq!(recent.gave_way(), Time(time));
+    fn a_copy_comes_within_a_tenth_of_a_second_of_its_original() {
+        let mut recent = Recent::default();
+        let mut copies =
+            |times: &[i64]| times.iter().map(|at| recent.is_copy(3, 1, &segment(9, *at))).collect::<Vec<_>>();
+        // A copy does not make its original younger.
+        assert_eq!(copies(&[1_000_000, 1_000_010, 1_090_000, 1_110_000]), [false, true, true, false]);
+        // Across a step back of the clock nothing is a copy, but for what clocks differ by.
+        assert_eq!(copies(&[1_100_000, 500_000, 500_100]), [true, false, true]);
+    }
+
+    #[test]
+    fn a_copy_is_of_one_of_the_last_four_segments() {
+        let mut recent = Recent::default();
+        for nth in 0..600 {
+            assert!(!recent.is_copy(3, nth, &segment(nth, 0)));
+            assert!(nth < 4 || recent.is_copy(3, nth + 1, &segment(nth - 3, 10)), "{nth}");
+            assert!(nth < 4 || !recent.is_copy(3, nth + 1, &segment(nth - 4, 10)), "{nth}");
         }
+    }
+
+    #[test]
+    fn a_copy_has_the_same_ends_and_direction_and_without_identity_another_way() {
+        let mut recent = Recent::default();
+        let first = segment(9, 0);
+        assert!(!recent.is_copy(3, 1, &first));
+        assert!(!recent.is_copy(4, 1, &first));
+        assert!(!recent.is_copy(3, 1, &Segment { src: first.dst, dst: first.src, ..first }));
+        let nameless = Segment { ip_id: 0, ..first };
+        assert!(!recent.is_copy(3, 2, &nameless) && !recent.is_copy(3, 3, &nameless));
+        assert!(recent.is_copy(3, 4, &Segment { ttl: 63, ..nameless }));
+    }
+
+    #[test]
+    fn all_segments_of_the_last_tenth_of_a_second_are_known_however_many() {
+        let mut recent = Recent::default();
+        for flow in 0..50_000 {
+            assert!(!recent.is_copy(flow, flow, &segment(9, i64::from(flow))));
+        }
+        // Of so many, a pair or two may have the same hash of 32 bits: 50,000² / 2^33 is 0.3.
+        let known = (0..50_000).filter(|flow| recent.is_copy(*flow, *flow, &segment(9, 50_000))).count();
+        assert!(known >= 49_998, "{known}");
+    }
+
+    #[test]
+    fn a_storm_of_one_segment_is_kept_once() {
+        let mut recent = Recent::default();
+        let nameless = |seq| Segment { ip_id: 0, ..segment(seq, 0) };
+        for nth in 0..100_000 {
+            assert!(!recent.is_copy(3, nth, &nameless(nth % 50)));
+        }
+        assert_eq!(recent.heap(), 16 << 10);
+    }
+
+    #[test]
+    fn a_flood_takes_four_megabytes_at_most() {
+        let mut recent = Recent::default();
+        for flow in 0..2_000_000 {
+            recent.is_copy(flow, 1, &segment(9, 0));
+        }
+        assert_eq!(recent.heap(), 4 << 20);
+        assert!(recent.is_copy(1_999_999, 1, &segment(9, 0)));
+    }
+
+    #[test]
+    fn few_segments_at_a_time_need_few_buckets() {
+        let mut recent = Recent::default();
+        for flow in 0..1_000_000 {
+            recent.is_copy(flow, 1, &segment(9, i64::from(flow) * 2000));
+        }
+        assert_eq!(recent.heap(), 16 << 10);
     }
 }

@@ -57,8 +57,10 @@ fn slack(span: Nanos) -> Nanos {
 /// Judges a segment that resets the connection, by the state before it.
 #[must_use]
 pub fn on_reset(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<Death> {
-    let (me, peer) = (&c.half[from], &c.half[from.peer()]);
-    if me.known.has(Known::RESET) || (c.handshake == Handshake::Partial && me.packets + peer.packets <= 2) {
+    let me = &c.half[from];
+    if me.known.has(Known::RESET)
+        || (c.handshake() == Handshake::Partial && c.packets.0.iter().map(|sent| u64::from(*sent)).sum::<u64>() <= 2)
+    {
         return None;
     }
     refusal(c, l, from, s).or_else(|| own_act(c, l, from, s.time, Some(s.frame)))
@@ -110,8 +112,7 @@ fn own_act(c: &Connection, l: &Liveness, by: Side, at: Time, frame: Option<u64>)
     if let Some(w) = l.window(by).filter(|w| w.unanswered >= SUSPICIOUS) {
         return observed(Mechanism::ZeroWindowTimeout, &[w.run_frame, w.last_frame]);
     }
-    if let Some(r) =
-        l.resends(by).filter(|r| r.count >= SUSPICIOUS && c.half[by].in_flight() && r.sent == c.half[by].flight)
+    if let Some(r) = l.resends(by).filter(|r| r.count >= SUSPICIOUS && c.half[by].in_flight() && r.sent == c.flight(by))
     {
         return observed(Mechanism::RetransmissionTimeout, &[r.first_frame, r.last_frame]);
     }
@@ -330,7 +331,7 @@ fn stuck(c: &Connection, by: Side, r: &Resends) -> bool {
         && r.gap > 0
         && r.last >= r.sent
         && me.in_flight()
-        && r.sent == me.flight
+        && r.sent == c.flight(by)
         && me.known.has(Known::PAYLOAD)
         && !(me.known.has(Known::FIN) && me.nxt == me.una.wrapping_add(1))
 }

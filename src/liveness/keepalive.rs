@@ -4,7 +4,7 @@ use super::settings::{Spans, setting};
 use crate::flow::connection::{Connection, Half, Known};
 use crate::flow::prefetch::prefetch;
 use crate::flow::sequence::{after, before};
-use crate::packet::{MILLISECOND, Nanos, Number, SECOND, Segment, Time};
+use crate::packet::{FrameNumber, MILLISECOND, Nanos, SECOND, Segment, Time};
 use crate::summary::{KeepaliveSummary, Side};
 
 /// An older acknowledgment this soon after a newer one was reordered. Receive queues of one host reorder by microseconds,
@@ -61,7 +61,7 @@ pub fn judge(c: &Connection, from: Side, s: &Segment<'_>, resent: Option<Time>) 
     };
     let acknowledged = me.known.has(Known::UNA) && !after(s.seq.wrapping_add(1), me.una);
     if !acknowledged {
-        if me.known.has(Known::SYN) && me.una == me.isn {
+        if c.isn(from) == Some(me.una) {
             // A SYN-ACK that is not yet acknowledged: its host answers the SYN's copies from this sequence number.
             return Kind::Reordered;
         }
@@ -197,7 +197,7 @@ impl State {
 pub struct Probes {
     side: Side,
     state: State,
-    last_frame: Number,
+    last_frame: FrameNumber,
     /// The first.
     pub first: Time,
     /// The last.

@@ -155,7 +155,7 @@ mod tests {
         let limits = parse(include_str!("../../data/idle-timeouts.toml")).unwrap();
         assert_eq!(limits.len(), known().len());
         for limit in &limits {
-            assert!(limit.limit_s > EARLY && !limit.name.is_empty(), "{limit:?}");
+            assert!(limit.limit_s > EARLY && limit.limit_s.fract() == 0.0 && !limit.name.is_empty(), "{limit:?}");
             assert!(limit.source.starts_with("https://"), "{limit:?}");
         }
         let of = |name: &str| limits.iter().find(|l| l.name == name).unwrap();

@@ -411,7 +411,7 @@ impl Liveness {
         self.closing(c, from, s, shape, out);
         let (me, peer) = (&c.half[from], &c.half[from.peer()]);
         let unsolicited = shape == Shape::Ack
-            && (me.packets == 0 || (s.ack == peer.una && c.same_window(from, s) && peer.last <= me.last));
+            && (c.packets[from] == 0 || (s.ack == peer.una && c.same_window(from, s) && peer.last <= me.last));
         Judged {
             shape,
             fills: false,
@@ -700,7 +700,7 @@ impl Liveness {
         out.tell(s.time, Some(s.frame), Some(from), EventKind::Retransmission);
         let Rare { retransmissions, resends, .. } = self.rare();
         retransmissions[from] = retransmissions[from].saturating_add(1);
-        let (resends, flight) = (&mut resends.get_or_insert_default()[from], c.half[from].flight);
+        let (resends, flight) = (&mut resends.get_or_insert_default()[from], c.flight(from));
         if resends.sent != flight || resends.count == 0 {
             *resends = Resends { sent: flight, last: flight.max(c.half[from].last_data), ..Resends::default() };
         }
