@@ -4,7 +4,8 @@
 //! noise (a nonce, padding, encryption). A reading, a price or a chat line wanders. Texts are compared token by token,
 //! other bytes by the runs of positions that change.
 
-use super::grow;
+use std::sync::Arc;
+
 use super::polls::{Part, part};
 use crate::flow::prefetch::prefetch;
 
@@ -173,11 +174,11 @@ pub enum Meaning {
 }
 
 /// The first bytes of some messages, side by side in one piece of memory: a flow's next beat finds most of what it needs in
-/// few places.
+/// few places. Clones share it until one of them takes another.
 #[derive(Clone, Debug, Default)]
 struct Samples {
     /// A slot of `stride` bytes each.
-    bytes: Box<[u8]>,
+    bytes: Option<Arc<[u8]>>,
     lens: [u8; 2 * SAMPLES],
     stride: u8,
     count: u8,
@@ -188,8 +189,12 @@ impl Samples {
         self.count.into()
     }
 
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or_default()
+    }
+
     fn get(&self, at: usize) -> &[u8] {
-        &self.bytes[at * usize::from(self.stride)..][..self.lens[at].into()]
+        &self.bytes()[at * usize::from(self.stride)..][..self.lens[at].into()]
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
@@ -206,21 +211,19 @@ impl Samples {
 
     /// Puts a message's head, at most [`HEAD`] bytes, in a slot, or in one behind the last.
     fn set(&mut self, at: usize, head: &[u8]) {
-        if head.len() > self.stride.into() {
-            let stride = head.len();
-            let mut wider = vec![0; stride * slots(self.len().max(at + 1))].into_boxed_slice();
+        let stride = head.len().max(self.stride.into());
+        let room = stride * slots(self.len().max(at + 1));
+        if room > self.bytes().len() {
+            let mut wider = [0; 2 * SAMPLES * HEAD];
             for (slot, sample) in wider.chunks_exact_mut(stride).zip(self.iter()) {
                 slot[..sample.len()].copy_from_slice(sample);
             }
-            (self.bytes, self.stride) = (wider, stride as u8);
+            (self.bytes, self.stride) = (Some(Arc::from(&wider[..room])), stride as u8);
         }
-        let stride = usize::from(self.stride);
-        let room = stride * slots(at + 1);
-        if room > self.bytes.len() {
-            grow(&mut self.bytes, room, 0);
+        if let Some(bytes) = &mut self.bytes {
+            Arc::make_mut(bytes)[at * stride..][..head.len()].copy_from_slice(head);
         }
         self.count = self.count.max(at as u8 + 1);
-        self.bytes[at * stride..][..head.len()].copy_from_slice(head);
         self.lens[at] = head.len() as u8;
     }
 }
@@ -272,6 +275,19 @@ impl Content {
         }
     }
 
+    /// Whether the two are the same and share what they have on the heap.
+    #[must_use]
+    pub fn is_one_with(&self, other: &Content) -> bool {
+        let at = |content: &Content| content.samples.bytes.as_ref().map(Arc::as_ptr);
+        let rest = |content: &Content| (content.samples.count, content.last, content.len, content.opaque);
+        at(self) == at(other) && rest(self) == rest(other)
+    }
+
+    /// Lets go of the samples, until it is given them again with another's content.
+    pub fn release(&mut self) {
+        self.samples.bytes = None;
+    }
+
     /// The samples as two runs in order of time: the first, and the latest if there are as many.
     fn runs(&self) -> [impl Iterator<Item = &[u8]> + Clone; 2] {
         let count = self.samples.len();
@@ -281,10 +297,10 @@ impl Content {
             .map(|(older, newer)| self.samples.range(older).chain(self.samples.range(newer)))
     }
 
-    /// Bytes on the heap.
+    /// Bytes on the heap; of what is shared, its part.
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.samples.bytes.len()
+        self.samples.bytes.as_ref().map_or(0, |bytes| bytes.len() / Arc::strong_count(bytes))
     }
 
     /// Asks for where the next sample will be put.
@@ -292,9 +308,11 @@ impl Content {
     pub fn prefetch(&self) {
         let stride = usize::from(self.samples.stride);
         let at = if self.samples.len() < 2 * SAMPLES { self.samples.len() } else { SAMPLES + usize::from(self.oldest) };
-        if let Some([first, .., last]) = self.samples.bytes.get(at * stride..(at + 1) * stride) {
+        if let Some([first, .., last]) = self.samples.bytes().get(at * stride..(at + 1) * stride) {
             prefetch(first);
             prefetch(last);
+            // How many share it is counted before the first.
+            self.samples.bytes().first().into_iter().for_each(prefetch);
         }
     }
 

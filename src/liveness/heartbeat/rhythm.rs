@@ -193,8 +193,22 @@ struct Replies {
     any: u32,
     /// Replies that were data.
     large: u32,
-    /// What the replies of that kind say.
+    /// What the replies of that kind say. Mostly the class that they come to says the same, and the two share it.
     content: Content,
+    /// Whether the present message is one of that kind.
+    taking: Taking,
+}
+
+/// How a reply that counts comes into the content of the replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Taking {
+    /// It has, or there is none.
+    #[default]
+    Done,
+    /// It is yet to.
+    Alone,
+    /// With that of the class that it comes to.
+    Shared,
 }
 
 /// Beats that make a steady timer known.
@@ -391,16 +405,25 @@ impl Rhythm {
     }
 
     fn message(&mut self, message: Message<'_>, before: &Before, due: &mut Due, heard: &mut Vec<Heard>) {
-        let Message { time, from, len, opaque, digest, .. } = message;
-        let answers = self.reply_until[from].get().is_some_and(|until| time <= until) && self.reply(&message, heard);
+        let until = self.reply_until[message.from].get();
+        let answers = until.is_some_and(|until| message.time <= until) && self.reply(&message, heard);
+        self.sort(&message, answers, before, due, heard);
+        if answers {
+            self.take_reply(&message);
+        }
+    }
+
+    /// Finds the classes of a message; `answers` is whether it is a reply of the kind expected.
+    fn sort(&mut self, message: &Message<'_>, answers: bool, before: &Before, due: &mut Due, heard: &mut Vec<Heard>) {
+        let Message { time, from, len, opaque, digest, .. } = *message;
         if len > LARGE {
             self.large[from] = Moment::at(time);
             if self.tracks {
-                self.embedded(&message, before, heard);
+                self.embedded(message, before, heard);
             }
             return;
         }
-        let (keys, count) = keys(&message);
+        let (keys, count) = keys(message);
         let keys = &keys[..count];
         let echoes = !opaque && digest == self.last[from.peer()];
         let relation = Relation { digest, echoes, answers, held: false };
@@ -410,14 +433,14 @@ impl Rhythm {
             let known = |c: &Class| c.keys.has(key) && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
                 let previous = self.classes[i].last;
-                self.observe(i, &message, before, relation, due, heard);
+                self.observe(i, message, before, relation, due, heard);
                 if self.classes.get(i).is_some_and(|c| known(c) && c.is_reliable()) {
                     self.drop_stale_shadows(keys, previous);
                 }
                 return;
             }
         }
-        if self.tracks && self.embedded(&message, before, heard) {
+        if self.tracks && self.embedded(message, before, heard) {
             return;
         }
         if self.large[from].get().is_some_and(|t| time.since(t) < SAME) {
@@ -430,7 +453,7 @@ impl Rhythm {
         let mut rest = keys;
         while let [key, wider @ ..] = rest {
             let Some(i) = self.classes.iter().position(|c| c.keys.has(*key)) else {
-                fresh = self.admit(*key, fresh, &message, before);
+                fresh = self.admit(*key, fresh, message, before);
                 rest = wider;
                 continue;
             };
@@ -442,7 +465,7 @@ impl Rhythm {
             let seen = self.classes[i].seen;
             let relation = Relation { held: narrower * 2 >= seen, ..relation };
             narrower = narrower.max(seen);
-            if self.observe(i, &message, before, relation, due, heard) {
+            if self.observe(i, message, before, relation, due, heard) {
                 self.drop_shadows(from, time);
                 return;
             }
@@ -545,7 +568,12 @@ impl Rhythm {
             class.crowded = class.crowded.saturating_add(1);
             return class.is_track();
         }
-        if let Some(wider) = class.observe(message, before, relation, heard) {
+        let shares = relation.answers && !message.bytes.is_empty() && self.lend(i);
+        let wider = self.classes[i].observe(message, before, relation, heard);
+        if shares {
+            self.share(i);
+        }
+        if let Some(wider) = wider {
             self.insert(i + 1, wider);
         }
         self.expect_reply(message, REPLY_WITHIN.min(since / REPLY_SHARE));
@@ -611,6 +639,43 @@ impl Rhythm {
             answers |= class.reply(message, key, heard);
         }
         answers
+    }
+
+    /// Before class `i` takes a reply: where what the replies say is what the class says so far, it is left to the class.
+    fn lend(&mut self, i: usize) -> bool {
+        let (before, rest) = self.classes.split_at_mut(i);
+        let Some((class, after)) = rest.split_first_mut() else { return false };
+        let none = Content::default();
+        let content = class.detail.as_ref().map_or(&none, |d| &d.content);
+        let mut shares = false;
+        for replies in before.iter_mut().chain(after).filter_map(Class::replies_taking) {
+            if replies.content.is_one_with(content) {
+                replies.content.release();
+                replies.taking = Taking::Shared;
+                shares = true;
+            }
+        }
+        shares
+    }
+
+    /// After it: what the class says is what the replies say.
+    fn share(&mut self, i: usize) {
+        let (before, rest) = self.classes.split_at_mut(i);
+        let Some((class, after)) = rest.split_first_mut() else { return };
+        let Some(detail) = &class.detail else { return };
+        for replies in before.iter_mut().chain(after).filter_map(Class::replies_taking) {
+            if replies.taking == Taking::Shared {
+                (replies.content, replies.taking) = (detail.content.clone(), Taking::Done);
+            }
+        }
+    }
+
+    /// What the replies say takes a reply that no class of its own has brought it.
+    fn take_reply(&mut self, message: &Message<'_>) {
+        for replies in self.classes.iter_mut().filter_map(Class::replies_taking) {
+            replies.content.push(message.bytes, message.len, message.opaque);
+            replies.taking = Taking::Done;
+        }
     }
 
     /// Tells what fell due by `now`; gives when to ask again.
@@ -842,6 +907,12 @@ impl Class {
         }
     }
 
+    /// What its replies say, if the present message is yet to come into it.
+    fn replies_taking(&mut self) -> Option<&mut Replies> {
+        let replies = self.detail.as_mut().map(|d| &mut d.replies);
+        replies.filter(|replies| replies.taking != Taking::Done)
+    }
+
     /// A message of the other side; whether it is the reply expected.
     fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
         let last = self.last;
@@ -875,7 +946,7 @@ impl Class {
         if counts {
             replies.waiting = false;
             replies.keyed = replies.keyed.saturating_add(1);
-            replies.content.push(message.bytes, message.len, message.opaque);
+            replies.taking = Taking::Alone;
         }
         if !(first || counts) {
             return false;
@@ -1098,6 +1169,30 @@ mod tests {
         assert_eq!(classes[FEWEST..RELIABLE as usize - 1], [2; RELIABLE as usize - 1 - FEWEST]);
         assert_eq!(classes[RELIABLE as usize - 1..], [1; 16 - RELIABLE as usize + 1]);
         assert!(rhythm.classes[0].is_reliable() && rhythm.heap() <= 2048, "{} bytes", rhythm.heap());
+    }
+
+    #[test]
+    fn what_replies_say_is_kept_once_until_their_class_says_more() {
+        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let mut say = |rhythm: &mut Rhythm, from, n: i64, at: Nanos| {
+            let bytes = [0xb7, from as u8, 0, 1, 0xff, n as u8];
+            let chunk = Chunk { time: Time(n * 5 * SECOND + at), frame: 1, from, bytes: &bytes, len: 6 };
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
+            activity.note(from, chunk.time);
+        };
+        let contents = |rhythm: &Rhythm| {
+            let of = |side| rhythm.classes.iter().find(|c| c.from == side && c.is_track()).unwrap().detail.clone();
+            (of(Side::Client).unwrap().replies.content, of(Side::Server).unwrap().content)
+        };
+        for n in 0..8 {
+            say(&mut rhythm, Side::Client, n, 0);
+            say(&mut rhythm, Side::Server, n, 20 * MILLISECOND);
+        }
+        let (replies, class) = contents(&rhythm);
+        assert!(replies.is_one_with(&class) && class.heap() > 0);
+        say(&mut rhythm, Side::Server, 9, 2 * SECOND);
+        let (then, class) = contents(&rhythm);
+        assert!(then.is_one_with(&replies) && !then.is_one_with(&class), "what is no reply is not among them");
     }
 
     #[test]
