@@ -48,10 +48,13 @@ pub fn recognise(opening: &Opening) -> Recognition {
     let both = (0..2).any(|i| asks[i] == Some(true) && answers[1 - i] == Some(true));
     let one = asks.into_iter().chain(answers).any(|fits| fits == Some(true));
     let refused = (0..2).any(|i| asks[i] == Some(false) && answers[i] == Some(false));
+    let known_port = opening.port_in(PORTS);
     let line = |stream: &&[u8]| stream.len() < OPENING_LIMIT && stream.first().is_none_or(u8::is_ascii_alphabetic);
-    if both || one && opening.port_in(PORTS) {
+    // Elsewhere than on its port both sides' first words must be known.
+    let possible = |stream: &&[u8]| line(stream) && (known_port || may_be_known(stream));
+    if both || one && known_port {
         Recognition::Yes(Box::new(Text::default()))
-    } else if refused || !opening.bytes.0.iter().all(line) {
+    } else if refused || !opening.bytes.0.iter().all(possible) {
         Recognition::No
     } else {
         Recognition::Undecided
@@ -65,6 +68,16 @@ fn first_word(stream: &[u8]) -> Option<&[u8]> {
         let end = stream.iter().take(LONGEST_WORD + 1).position(u8::is_ascii_whitespace);
         &stream[..end.unwrap_or(0)]
     })
+}
+
+/// Whether the first word of a stream is known, or may be once more of it has come.
+fn may_be_known(stream: &[u8]) -> bool {
+    let beginning = &stream[..stream.len().min(LONGEST_WORD + 1)];
+    let mut known = COMMANDS.iter().chain(&RESPONSES).map(|known| known.as_bytes());
+    match beginning.iter().position(u8::is_ascii_whitespace) {
+        Some(end) => known.any(|known| known == &beginning[..end]),
+        None => known.any(|known| known.starts_with(beginning)),
+    }
 }
 
 /// Follows the text protocol.
@@ -178,6 +191,20 @@ mod tests {
     fn a_meta_noop_that_ends_a_quiet_batch_is_none() {
         let turns: Turns = &[(Client, b"mg a v q\r\nmn\r\n"), (Client, b"mn\r\n"), (Server, b"EN\r\nMN\r\n")];
         assert_eq!(beats(&signs(recognise, 11_211, turns)), EXPECTED);
+    }
+
+    #[test]
+    fn what_begins_like_no_known_word_is_refused_before_its_line_ends() {
+        let refused = |stream: &[u8], port| {
+            let bytes = Both([stream, &[]]);
+            matches!(recognise(&Opening { ports: Both([port, 40_000]), bytes, from_start: true }), Recognition::No)
+        };
+        for word in COMMANDS.iter().chain(&RESPONSES) {
+            let line = format!("{word} 1");
+            assert!((0..=line.len()).all(|end| !refused(&line.as_bytes()[..end], 9)), "{word}");
+        }
+        assert!(refused(b"HBT\x01", 9) && refused(b"getting ", 9) && refused(b"NOT_STORED_AT_ALL", 9));
+        assert!(!refused(b"HBT\x01", PORTS[0]), "the other side's word may name it");
     }
 
     /// doc/protocol-binary: a NOOP and its response, header only.
