@@ -382,9 +382,15 @@ impl Rhythm {
         if begins_record(bytes) {
             self.rare.get_or_insert_default().records[from].get_or_insert_default();
         }
+        let records = self.rare.as_mut().and_then(|rare| rare.records[from].take());
+        // Most of a stream in full flow is neither a reply nor holds a beat.
+        if len > LARGE && records.is_none() && !self.tracks && self.reply_until[from] < Moment::at(time) {
+            self.large[from] = Moment::at(time);
+            return;
+        }
         let gap = activity.gap(from, time, f32::INFINITY);
         let before = Before { gap, peer_bursts: activity.bursts[from.peer()] };
-        if let Some(mut records) = self.rare.as_mut().and_then(|rare| rare.records[from].take()) {
+        if let Some(mut records) = records {
             let head = &bytes[..bytes.len().min(32)];
             let cut = len.saturating_sub(bytes.len() as u32);
             records.push(bytes, cut, |len| {
@@ -703,6 +709,7 @@ impl Rhythm {
         for class in &self.classes {
             if let Some(detail) = &class.detail
                 && let Some(track) = detail.track()
+                && !detail.follows()
             {
                 tracks.push((class, detail, track.latest()));
             }
@@ -713,7 +720,7 @@ impl Rhythm {
         for (class, detail, track) in &tracks {
             let same = |other: &&Track| other.from == track.from && coincide(other, track);
             let answers = |other: &&Track| other.from != track.from && other.last_reply == Moment::at(track.last);
-            if told.iter().chain(named).any(same) || named.iter().any(answers) || detail.follows() || !track.steady {
+            if told.iter().chain(named).any(same) || named.iter().any(answers) || !track.steady {
                 continue;
             }
             told.push(track);
