@@ -1,6 +1,6 @@
 //! Kernel keepalive probes (RFC 9293 §3.8.4): what tells them from their look-alikes, and the settings they betray.
 
-use super::settings::{Spans, setting};
+use super::settings::{Sample, Spans, setting};
 use crate::flow::connection::{Connection, Half, Known};
 use crate::flow::prefetch::prefetch;
 use crate::flow::sequence::{after, before};
@@ -142,14 +142,14 @@ impl Probers {
     #[must_use]
     pub fn of(&self, side: Side) -> Option<&Probes> {
         let first = self.0.as_deref()?;
-        if first.side == side { Some(first) } else { first.other() }
+        if first.side() == side { Some(first) } else { first.other() }
     }
 
     /// The same, to change.
     #[inline]
     pub fn of_mut(&mut self, side: Side) -> Option<&mut Probes> {
         let first = self.0.as_deref_mut()?;
-        if first.side == side { Some(first) } else { first.more.as_mut()?.other.as_deref_mut() }
+        if first.side() == side { Some(first) } else { first.more.as_mut()?.other.as_deref_mut() }
     }
 
     /// The same, made with the first probe.
@@ -157,7 +157,7 @@ impl Probers {
     pub fn of_or_new(&mut self, side: Side, time: Time) -> &mut Probes {
         let new = || Box::new(Probes::new(side, time));
         let first = self.0.get_or_insert_with(new);
-        if first.side == side { first } else { first.more().other.get_or_insert_with(new) }
+        if first.side() == side { first } else { first.more().other.get_or_insert_with(new) }
     }
 
     /// Bytes on the heap.
@@ -169,7 +169,7 @@ impl Probers {
     }
 }
 
-/// What is known of a side's last probe, and of its first.
+/// Which side's the probes are, and what is known of the last one and of the first.
 #[derive(Clone, Copy, Debug, Default)]
 struct State(u8);
 
@@ -182,6 +182,8 @@ impl State {
     const DATA_SINCE: u8 = 1 << 2;
     /// Before the first one nothing was heard that an idle time could count from.
     const UNMEASURED: u8 = 1 << 3;
+    /// The server sends them.
+    const SERVER: u8 = 1 << 4;
 
     fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -195,7 +197,6 @@ impl State {
 /// The keepalive probes of one side.
 #[derive(Clone, Debug)]
 pub struct Probes {
-    side: Side,
     state: State,
     last_frame: FrameNumber,
     /// The first.
@@ -205,8 +206,8 @@ pub struct Probes {
     /// From hearing the peer to the next probe: TCP_KEEPIDLE, or the longer of it and TCP_KEEPINTVL if the peer's last word
     /// was an answer.
     idle: Spans,
-    /// Probe to answer, of all that were answered, while each comes within four seconds.
-    rtt: Spans<u32>,
+    /// Probe to answer.
+    rtt: Sample,
     more: Option<Box<More>>,
 }
 
@@ -214,10 +215,10 @@ pub struct Probes {
 #[derive(Clone, Debug, Default)]
 struct More {
     other: Option<Box<Probes>>,
-    /// Probe to answer, once one has taken more than four seconds.
-    rtt: Option<Spans>,
     /// Probes that no idle time was measured by, but for the first.
     unmeasured: u32,
+    /// Probes before the last that no answer came to.
+    unanswered: u32,
     /// Probes since the prober last heard its peer, but for the first.
     repeated: u32,
     /// Frame of the first probe of the current run, of two or more.
@@ -237,22 +238,27 @@ struct More {
 }
 
 /// A million flows have them.
-const _: () = assert!(size_of::<Probes>() <= 104);
+const _: () = assert!(size_of::<Probes>() <= 72);
 
 impl Probes {
     /// A side's first probe.
     #[must_use]
     pub fn new(side: Side, time: Time) -> Self {
+        let mut state = State::default();
+        state.put(State::SERVER, side == Side::Server);
         Probes {
-            side,
-            state: State::default(),
+            state,
             last_frame: 0.into(),
             first: time,
             last: time,
             idle: Spans::default(),
-            rtt: Spans::default(),
+            rtt: Sample::default(),
             more: None,
         }
+    }
+
+    fn side(&self) -> Side {
+        if self.state.has(State::SERVER) { Side::Server } else { Side::Client }
     }
 
     fn other(&self) -> Option<&Probes> {
@@ -269,6 +275,13 @@ impl Probes {
     pub fn sent(&self) -> u32 {
         let others = self.more.as_ref().map_or(0, |more| more.unmeasured);
         self.idle.count().saturating_add(others).saturating_add(self.state.has(State::UNMEASURED).into())
+    }
+
+    /// How many were answered.
+    #[must_use]
+    fn answered(&self) -> u32 {
+        let before = self.more.as_ref().map_or(0, |more| more.unanswered);
+        self.sent().saturating_sub(before).saturating_sub(self.outstanding().into())
     }
 
     /// The last one's frame.
@@ -309,6 +322,10 @@ impl Probes {
     #[inline]
     pub fn probe(&mut self, p: Candidate, heard: Option<Time>) {
         let first = self.sent() == 0;
+        if self.outstanding() {
+            let unanswered = &mut self.more().unanswered;
+            *unanswered = unanswered.saturating_add(1);
+        }
         if !first && heard.is_none_or(|h| h <= self.last) {
             self.again(p.time);
         } else {
@@ -355,27 +372,10 @@ impl Probes {
     #[inline]
     pub fn answer(&mut self, time: Time) -> Nanos {
         let rtt = time.since(self.last).max(0);
+        self.rtt.add(self.answered(), rtt);
         self.state.put(State::OUTSTANDING, false);
         self.forget_data();
-        match u32::try_from(rtt) {
-            Ok(short) if self.more.is_none() => _ = self.rtt.add(short),
-            short => self.add_rtt(rtt, short.ok()),
-        }
         rtt
-    }
-
-    /// Takes a round trip, also as a short number if it is one, where the flow may have had a long one.
-    fn add_rtt(&mut self, rtt: Nanos, short: Option<u32>) {
-        let known = self.rtt;
-        match (&mut self.more().rtt, short) {
-            (None, Some(short)) => self.rtt.add(short),
-            (long, _) => long.get_or_insert(known.into()).add(rtt),
-        };
-    }
-
-    /// Probe to answer.
-    fn rtt(&self) -> Spans {
-        self.more.as_ref().and_then(|more| more.rtt).unwrap_or_else(|| self.rtt.into())
     }
 
     /// The peer sent data while an answer is due: it may be the answer, if no plain acknowledgment follows.
@@ -460,7 +460,7 @@ impl Probes {
     pub fn summary(&self) -> KeepaliveSummary {
         KeepaliveSummary {
             probes: u64::from(self.sent()),
-            answered: u64::from(self.rtt().count()),
+            answered: u64::from(self.answered()),
             probe_len: self.state.has(State::GARBAGE).into(),
             first: self.first,
             last: self.last,
@@ -471,7 +471,7 @@ impl Probes {
             observed_idle: self.idle.spread(),
             observed_interval: self.more.as_ref().and_then(|u| u.interval.spread()),
             stack: None,
-            rtt_s: self.rtt().spread().map(|r| r.median),
+            rtt_s: self.rtt.median(self.answered()),
         }
     }
 }

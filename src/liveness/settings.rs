@@ -4,79 +4,151 @@
 //! span at worst (kernel/time/timer.c, `LVL_GRAN`), so a 7200 s timer may come 131 s late. The least of several spans is
 //! therefore the best bound, and the setting lies within one granule below it.
 
-use crate::packet::{MILLISECOND, Nanos, SECOND, seconds};
+use crate::packet::{MILLISECOND, Nanos, Number, SECOND, seconds};
 use crate::summary::Spread;
 
 /// Spans kept for the median; more are represented by an even sample.
 const KEPT: usize = 5;
 
-/// A running account of one kind of span: exact count, least and greatest, and a median over at most `KEPT` of them. The
-/// spans may be kept in a shorter number of nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Spans<N = Nanos> {
-    min: N,
-    max: N,
-    count: u32,
-    kept: [f32; KEPT],
+/// Where the next of many spans is kept, after so many; `None` if it is not.
+///
+/// Reservoir sampling with a fixed sequence: every span is as likely to be kept, and runs repeat.
+#[inline]
+fn place(before: u32) -> Option<usize> {
+    let at = if before < KEPT as u32 {
+        before
+    } else {
+        let count = before.saturating_add(1);
+        ((u64::from(count).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % u64::from(count)) as u32
+    };
+    Some(at as usize).filter(|at| *at < KEPT)
 }
 
-impl From<Spans<u32>> for Spans {
-    fn from(short: Spans<u32>) -> Self {
-        let Spans { min, max, count, kept } = short;
-        Spans { min: min.into(), max: max.into(), count, kept }
+/// The median of those kept of so many; exact for few.
+fn median(mut kept: [Nanos; KEPT], count: u32) -> Option<Nanos> {
+    let kept = &mut kept[..KEPT.min(count as usize)];
+    kept.sort_unstable();
+    let middle = kept.len() / 2;
+    let of_two = kept.len() >= 2 && kept.len() % 2 == 0;
+    let greater = *kept.get(middle)?;
+    Some(if of_two { kept[middle - 1].midpoint(greater) } else { greater })
+}
+
+/// A span in few bytes: nanoseconds in floating point, with 5 bits for the exponent and the others for the mantissa. Two
+/// bytes keep an hour to a 4096th, three keep ten days to a millionth; longer ones are kept as the longest there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rounded<const BYTES: usize>(Number<BYTES>);
+
+impl<const BYTES: usize> Rounded<BYTES> {
+    /// Bits of the mantissa that are kept; its highest, which is 1, is not, but in spans as short as that.
+    const MANTISSA: u32 = 8 * BYTES as u32 - 5;
+
+    #[inline]
+    fn new(span: Nanos) -> Self {
+        let span = span.max(0) as u64;
+        let shift = (u64::BITS - span.leading_zeros()).saturating_sub(Self::MANTISSA + 1);
+        // A mantissa that is rounded up to a bit more carries into the exponent, as it should.
+        let mantissa = (span >> shift) + if shift > 0 { span >> (shift - 1) & 1 } else { 0 };
+        Rounded(((u64::from(shift) << Self::MANTISSA) + mantissa).into())
+    }
+
+    #[inline]
+    fn span(self) -> Nanos {
+        let bits = self.0.get();
+        match bits >> Self::MANTISSA {
+            0 => bits as Nanos,
+            exponent => ((bits & ((1 << Self::MANTISSA) - 1) | 1 << Self::MANTISSA) << (exponent - 1)) as Nanos,
+        }
     }
 }
 
-impl<N: Copy + Default + Ord + Into<Nanos>> Spans<N> {
-    /// Takes one span and tells so; a negative one, across a step of the clock, says nothing and is not taken.
+/// A running account of one kind of span: exact count, least and greatest, and a median over at most `KEPT` of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spans {
+    min: Number<6>,
+    max: Number<6>,
+    count: Number<4>,
+    /// What those kept are longer than the least.
+    kept: [Rounded<3>; KEPT],
+}
+
+impl Spans {
+    /// Takes one span, of at most three days, and tells so; a negative one, across a step of the clock, says nothing and is
+    /// not taken.
     #[inline]
-    pub fn add(&mut self, span: N) -> bool {
-        if span < N::default() {
+    pub fn add(&mut self, span: Nanos) -> bool {
+        if span < 0 {
             return false;
         }
-        self.min = if self.count == 0 { span } else { self.min.min(span) };
-        self.max = self.max.max(span);
-        let n = self.count as usize;
-        self.count = self.count.saturating_add(1);
-        // Reservoir sampling with a fixed sequence: every span is as likely to be kept, and runs repeat.
-        let at = if n < KEPT {
-            n
-        } else {
-            (u64::from(self.count).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % self.count as usize
-        };
-        if let Some(kept) = self.kept.get_mut(at) {
-            *kept = seconds(span.into()) as f32;
+        let (span, count) = (span.min(Number::<6>::MAX as Nanos), self.count());
+        let least = if count == 0 { span } else { self.least() };
+        if count == 0 || span < least {
+            self.min = (span as u64).into();
+            self.kept = self.kept.map(|kept| Rounded::new(kept.span() + least - span));
         }
+        if span > self.greatest() {
+            self.max = (span as u64).into();
+        }
+        if let Some(kept) = place(count).and_then(|at| self.kept.get_mut(at)) {
+            *kept = Rounded::new(span - span.min(least));
+        }
+        self.count = u64::from(count.saturating_add(1)).into();
         true
     }
 
+    #[inline]
+    fn least(&self) -> Nanos {
+        self.min.get() as Nanos
+    }
+
+    #[inline]
+    fn greatest(&self) -> Nanos {
+        self.max.get() as Nanos
+    }
+
     /// How many were taken.
+    #[inline]
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.count
+        self.count.get() as u32
     }
 
     /// The least.
     #[must_use]
     pub fn min(&self) -> Option<Nanos> {
-        (self.count > 0).then_some(self.min.into())
+        (self.count() > 0).then_some(self.least())
     }
 
     /// Median and bounds; the median is exact up to `KEPT` spans, then that of a sample.
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
-        if self.count == 0 {
-            return None;
-        }
-        let mut kept = self.kept;
-        let kept = &mut kept[..KEPT.min(self.count as usize)];
-        kept.sort_by(f32::total_cmp);
-        let middle = kept.len() / 2;
-        let median = if kept.len() % 2 == 1 { kept[middle] } else { (kept[middle - 1] + kept[middle]) / 2.0 };
-        let (min, max) = (seconds(self.min.into()), seconds(self.max.into()));
-        // Rounded to a tenth of a millisecond: more is not in an f32 of this size.
-        let median = ((f64::from(median) * 1e4).round() / 1e4).clamp(min, max);
+        let median = self.least() + median(self.kept.map(Rounded::span), self.count())?;
+        let (min, max) = (seconds(self.least()), seconds(self.greatest()));
+        // To a tenth of a millisecond, which is what is kept of spans up to a minute longer than the least.
+        let median = ((seconds(median) * 1e4).round() / 1e4).clamp(min, max);
         Some(Spread { median, min, max })
+    }
+}
+
+/// A sample of spans that only a median is wanted of, to three digits. How many there were is known elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample([Rounded<2>; KEPT]);
+
+impl Sample {
+    /// Takes one span, of at most an hour, after so many.
+    #[inline]
+    pub fn add(&mut self, before: u32, span: Nanos) {
+        if let Some(kept) = place(before).and_then(|at| self.0.get_mut(at)) {
+            *kept = Rounded::new(span);
+        }
+    }
+
+    /// The median of so many, in seconds.
+    #[must_use]
+    pub fn median(&self, count: u32) -> Option<f64> {
+        let median = seconds(median(self.0.map(Rounded::span), count)?);
+        let digits = 10f64.powf(2.0 - median.max(1e-9).log10().floor());
+        Some((median * digits).round() / digits)
     }
 }
 
@@ -145,10 +217,38 @@ mod tests {
 
     #[test]
     fn the_median_of_few_is_exact() {
-        let mut spans = Spans::<Nanos>::default();
+        let mut spans = Spans::default();
         for s in [3.0, 1.0, 2.0, 10.0] {
             spans.add(nanos(s));
         }
         assert_eq!(spans.spread(), Some(Spread { median: 2.5, min: 1.0, max: 10.0 }));
+        assert!(!spans.add(-1));
+        // At most 2^48 - 1 ns.
+        spans.add(Nanos::MAX);
+        assert_eq!(spans.spread(), Some(Spread { median: 3.0, min: 1.0, max: 281_474.976_710_655 }));
+    }
+
+    #[test]
+    fn a_median_has_three_digits() {
+        let of = |spans: &[f64]| {
+            let mut sample = Sample::default();
+            (0..).zip(spans).for_each(|(before, s)| sample.add(before, nanos(*s)));
+            sample.median(spans.len() as u32)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[0.0]), Some(0.0));
+        assert_eq!(of(&[0.000_031_44]), Some(0.000_031_4));
+        assert_eq!(of(&[0.25, 3.0, 0.123_456]), Some(0.25));
+        assert_eq!(of(&[0.999_6, 0.999_7]), Some(1.0));
+        assert_eq!(of(&[1e6]), Some(4400.0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_rounded_span_is_within_its_share(span in 0..1_i64 << 42, long in 0..1_i64 << 49) {
+            let error = |span: Nanos, kept: Nanos| (span - kept).abs();
+            proptest::prop_assert!(error(span, Rounded::<2>::new(span).span()) <= span / 4096);
+            proptest::prop_assert!(error(long, Rounded::<3>::new(long).span()) <= long / 1_000_000);
+        }
     }
 }
