@@ -26,7 +26,8 @@ const EMPTY: u64 = 0;
 #[derive(Debug)]
 pub struct Table<F> {
     chunks: Vec<Vec<F>>,
-    /// Hash in the upper 32 bits, flow number + 1 in the lower; `EMPTY` where free. Linear probing, at most 3/4 full.
+    /// Hash in the upper 32 bits, flow number + 1 in the lower; `EMPTY` where free. Linear probing; at most 3/4 full, and
+    /// at least half once it has grown.
     slots: Vec<u64>,
     used: usize,
     /// How often flows were replaced or dropped, modulo 2^32.
@@ -51,6 +52,18 @@ impl<F> Default for Table<F> {
     fn default() -> Self {
         Table { chunks: Vec::new(), slots: vec![EMPTY; 1 << 10], used: 0, changes: 0 }
     }
+}
+
+/// The first of so many slots for a hash. What the highest bits are is left to others, who divide the flows by them.
+#[inline]
+fn place(hash: u32, slots: usize) -> usize {
+    ((u64::from(hash.rotate_left(16)) * slots as u64) >> 32) as usize
+}
+
+/// The slot after this one.
+#[inline]
+fn next(at: usize, slots: usize) -> usize {
+    if at + 1 < slots { at + 1 } else { 0 }
 }
 
 /// The same for both directions of a connection.
@@ -97,8 +110,7 @@ impl<F: Keyed> Table<F> {
     /// The slot of these ends, or the free one where they belong.
     #[inline(never)]
     fn slot(&self, hash: u32, src: &Endpoint, dst: &Endpoint) -> Result<(usize, Side), usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = place(hash, self.slots.len());
         loop {
             let slot = self.slots[at];
             if slot == EMPTY {
@@ -109,29 +121,28 @@ impl<F: Keyed> Table<F> {
             {
                 return Ok((at, from));
             }
-            at = (at + 1) & mask;
+            at = next(at, self.slots.len());
         }
     }
 
     /// Asks for the index's slots for a hash.
     #[inline]
     pub fn prefetch(&self, hash: u32) {
-        prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
+        prefetch(&self.slots[place(hash, self.slots.len())]);
     }
 
     /// The first flow under this hash.
     #[inline]
     #[must_use]
     pub fn likely(&self, hash: u32) -> Likely {
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = place(hash, self.slots.len());
         loop {
             let slot = self.slots[at];
             if slot == EMPTY || (slot >> 32) as u32 == hash {
                 // One less than nothing is GONE.
                 return Likely { number: (slot as u32).wrapping_sub(1), changes: self.changes };
             }
-            at = (at + 1) & mask;
+            at = next(at, self.slots.len());
         }
     }
 
@@ -184,14 +195,14 @@ impl<F: Keyed> Table<F> {
         number
     }
 
+    /// Half as many slots again: with twice as many a million flows would leave eight megabytes empty.
     fn grow(&mut self) {
-        let mask = self.slots.len() * 2 - 1;
-        let doubled = vec![EMPTY; mask + 1];
-        for entry in std::mem::replace(&mut self.slots, doubled) {
+        let slots = self.slots.len() / 2 * 3;
+        for entry in std::mem::replace(&mut self.slots, vec![EMPTY; slots]) {
             if entry != EMPTY {
-                let mut at = (entry >> 32) as usize & mask;
+                let mut at = place((entry >> 32) as u32, slots);
                 while self.slots[at] != EMPTY {
-                    at = (at + 1) & mask;
+                    at = next(at, slots);
                 }
                 self.slots[at] = entry;
             }
