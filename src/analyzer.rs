@@ -8,9 +8,9 @@ use std::collections::BinaryHeap;
 use crate::analysis::{self, Analysis, LetGo};
 use crate::clock::Clock;
 use crate::decode::{self, Decoder};
-use crate::event::{Event, EventKind};
+use crate::event::{EventKind, Sink};
 use crate::flow::connection::Connection;
-use crate::flow::duplicates::Recent;
+use crate::flow::duplicates::{Mark, Recent};
 use crate::flow::prefetch::prefetch;
 use crate::flow::table::{self, GONE, Likely, Table};
 use crate::liveness::Out;
@@ -27,9 +27,6 @@ pub const BATCH: usize = 32;
 
 /// From a flow to the parts of its heartbeats, one pointer after the other.
 const PREFETCH_STEPS: usize = 4;
-
-/// Receives the events of all flows as they become sure.
-pub type Sink<'a> = dyn FnMut(&Event) + 'a;
 
 /// Whether the flow between these two ends is wanted.
 pub type FlowFilter = Box<dyn Fn(&Endpoint, &Endpoint) -> bool + Send + Sync>;
@@ -148,13 +145,20 @@ struct Sought<'a> {
     mine: bool,
     /// What was found under it when the batch began.
     likely: Likely,
+    /// What it is known by while copies may come, from when its options are read.
+    mark: Mark,
     segment: Segment<'a>,
 }
 
 impl<'a> Sought<'a> {
     #[inline]
     fn new(options: &Options, hash: u32, segment: Segment<'a>) -> Self {
-        Sought { hash, mine: options.has(hash), likely: Likely::default(), segment }
+        Sought { hash, mine: options.has(hash), likely: Likely::default(), mark: Mark::default(), segment }
+    }
+
+    #[inline]
+    fn mark(&mut self) {
+        self.mark = Mark::new(self.hash, &self.segment);
     }
 }
 
@@ -251,7 +255,7 @@ impl Analyzer {
                 }
                 Handed::Time(time) => {
                     self.take_sought(&mut batch[..std::mem::take(&mut count)]);
-                    self.flows.fall_due(time, &mut |_| ());
+                    self.flows.fall_due(time, &mut None);
                 }
             }
         }
@@ -272,8 +276,8 @@ impl Analyzer {
         self.flows.prefetch(batch);
         for sought in batch.iter().flatten() {
             let Analyzer { analysis, flows, options, .. } = self;
-            flows.fall_due(sought.segment.time, &mut |_| ());
-            flows.of_share(options, sought, analysis, &mut |_| (), &mut |_| ());
+            flows.fall_due(sought.segment.time, &mut None);
+            flows.of_share(options, sought, analysis, &mut |_| (), &mut None);
         }
     }
 
@@ -428,7 +432,7 @@ impl Flows {
                 return true;
             }
             self.heap -= watched.heap();
-            watched.finish(now, &mut Out { flow: watched.id(), sink, lost: &self.lost });
+            watched.finish(now, &mut Out::new(watched.id(), sink, &self.lost));
             let (mut summary, context) = watched.summary(now);
             verdict::outline(&mut summary, &context);
             self.let_go.add(&summary);
@@ -445,6 +449,8 @@ impl Flows {
         let mut flows = [None; BATCH];
         for (sought, found) in segments.iter_mut().zip(&mut flows) {
             if let Some(sought) = sought.as_mut().filter(|sought| sought.mine) {
+                sought.mark();
+                self.recent.prefetch(sought.mark);
                 sought.likely = self.table.likely(sought.hash);
                 let flow = self.table.likely_flow(sought.likely);
                 flow.inspect(|flow| prefetch(*flow));
@@ -492,7 +498,8 @@ impl Flows {
         let skipped = &mut analysis.skipped;
         match decoded {
             Decoded::Segment(segment) => {
-                let sought = Sought::new(options, table::hash(&segment.src, &segment.dst), *segment);
+                let mut sought = Sought::new(options, table::hash(&segment.src, &segment.dst), *segment);
+                sought.mark();
                 self.of_share(options, &sought, analysis, others, sink);
             }
             Decoded::Icmp(error) => {
@@ -509,7 +516,7 @@ impl Flows {
     /// Takes a segment; false if it is a copy of one taken before.
     #[inline]
     fn segment(&mut self, sought: &Sought<'_>, sink: &mut Sink<'_>) -> bool {
-        let Sought { hash, likely, segment: s, .. } = sought;
+        let Sought { hash, likely, mark, segment: s, .. } = sought;
         if self.crowded {
             self.let_go(s.time, sink);
         }
@@ -518,7 +525,7 @@ impl Flows {
             return true;
         };
         let watched = self.table.get_mut(known);
-        if self.recent.is_copy(*hash, watched.segments(), s) {
+        if self.recent.is_copy(*mark, watched.segments(), s) {
             watched.add_duplicate();
             return false;
         }
@@ -542,7 +549,7 @@ impl Flows {
                 let opened = self.open(hash, &first, sink);
                 if first.frame != s.frame {
                     let from = self.table.get(opened).side(s);
-                    self.recent.add(hash, 1, s);
+                    self.recent.add(Mark::new(hash, s), 1, s);
                     self.take(opened, from, s, sink);
                 }
             }
@@ -556,16 +563,16 @@ impl Flows {
         let id = if self.shared { first.frame } else { self.opened };
         let conn = Connection::new(first);
         let (from, kind) = (conn.side(first), EventKind::FlowStart { ends: conn.ends.both() });
-        sink(&Event { time: first.time, frame: Some(first.frame), flow: id, from: Some(from), kind });
+        Out::new(id, sink, &self.lost).tell(first.time, Some(first.frame), Some(from), kind);
         let opened = self.table.insert(hash, Watched::new(id, conn));
-        self.recent.add(hash, 0, first);
+        self.recent.add(Mark::new(hash, first), 0, first);
         self.take(opened, from, first, sink);
         opened
     }
 
     fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
+        let mut out = Out::new(watched.id(), sink, &self.lost);
         if self.data {
             watched.segment_with_data(from, s, &mut self.heard, &mut out);
         } else {
@@ -613,7 +620,7 @@ impl Flows {
             if !watched.is_scheduled(due) {
                 continue;
             }
-            let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
+            let mut out = Out::new(watched.id(), sink, &self.lost);
             if let Some(again) = watched.fall_due(now, &mut out) {
                 self.plan(again, number);
             }
@@ -631,7 +638,7 @@ impl Flows {
     /// A new connection has taken the flow's ends.
     fn close(&mut self, number: usize, now: Time, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
-        let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
+        let mut out = Out::new(watched.id(), sink, &self.lost);
         watched.finish(now, &mut out);
     }
 
@@ -640,7 +647,7 @@ impl Flows {
         for number in 0..self.table.len() {
             self.table.prefetch_next(number, |watched| watched.prefetch(0, false));
             let watched = self.table.get_mut(number);
-            let mut out = Out { flow: watched.id(), sink, lost: &self.lost };
+            let mut out = Out::new(watched.id(), sink, &self.lost);
             watched.finish(end, &mut out);
         }
     }

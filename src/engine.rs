@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::analysis::Analysis;
-use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share, Sink};
+use crate::analyzer::{Analyzer, FlowFilter, Handed, Options, Share};
+use crate::event::Sink;
 use crate::packet::{Frame, Segment, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
@@ -78,7 +79,7 @@ impl Engine {
         match self {
             Engine::Alone(analyzer) => analyzer.frames(frames, sink),
             Engine::Together(analyzer, helper) => {
-                analyzer.frames_and_others(frames, &mut |handed| helper.hand_over(handed), &mut |_| ());
+                analyzer.frames_and_others(frames, &mut |handed| helper.hand_over(handed), &mut None);
             }
         }
     }
@@ -119,7 +120,7 @@ impl Engine {
             Engine::Together(mut analyzer, helper) => {
                 let end = analyzer.end(now);
                 let theirs = helper.finish(end);
-                analyzer.settle(end, &mut |_| ());
+                analyzer.settle(end, &mut None);
                 // A thread that panicked has taken its flows with it: so does this one then.
                 let theirs = theirs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 Analyzer::merge(vec![*analyzer, theirs], end)
@@ -137,7 +138,7 @@ impl Helper {
             for mut parcel in arrived {
                 analyzer.handed(parcel.open());
                 if let Some(end) = parcel.end {
-                    analyzer.settle(end, &mut |_| ());
+                    analyzer.settle(end, &mut None);
                 }
                 parcel.clear();
                 // Nobody waits for empty parcels at the end.

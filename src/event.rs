@@ -3,6 +3,9 @@
 use crate::packet::{Endpoint, Nanos, Time};
 use crate::summary::{Both, Death, End, Side};
 
+/// Receives the events of all flows as they become sure; `None` where nobody asks for them, which spares their making.
+pub type Sink<'a> = Option<&'a mut (dyn FnMut(&Event) + 'a)>;
+
 /// One thing that happened on one flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {

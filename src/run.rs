@@ -19,7 +19,7 @@ use crate::capture::{self, CaptureError, Files, LiveOptions, Progress, Source};
 use crate::cli::{Cli, Command, ConfigError, Meter};
 use crate::confine::{self, Confinement, Needs, confine};
 use crate::engine::Engine;
-use crate::event::Event;
+use crate::event::{Event, Sink};
 use crate::evidence::Evidence;
 use crate::explain;
 use crate::liveness::findings::FailOn;
@@ -223,7 +223,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo, Option<Page>), RunError>
         match progress {
             Ok(Progress::More) => {}
             Ok(Progress::Idle(_)) if drain_until.is_some() => break,
-            Ok(Progress::Idle(now)) => engine.advance(now, &mut |event| told.tell(event)),
+            Ok(Progress::Idle(now)) => told.hear(|sink| engine.advance(now, sink)),
             Ok(Progress::End) => break,
             Err(e) if live && number > 0 => {
                 warnings.push(format!("{e}; what was captured before is analysed."));
@@ -258,7 +258,7 @@ fn analyse(cli: &Cli) -> Result<(Analysis, CaptureInfo, Option<Page>), RunError>
 
     // Only a live capture knows that time has passed since its last packet; one ended by --packets may have had more.
     let end = (live && number < limit).then(capture::now);
-    let mut analysis = engine.finish(end, &mut |event| told.tell(event));
+    let mut analysis = told.hear(|sink| engine.finish(end, sink));
     told.flush();
     if let Some(sockets) = told.sockets {
         let (known, warning) = sockets.finish();
@@ -434,8 +434,21 @@ impl<W: Write> Told<W> {
             if let Some(evidence) = &mut self.evidence {
                 evidence.keep(frames);
             }
-            engine.frames(frames, &mut |event| self.tell(event));
+            self.hear(|sink| engine.frames(frames, sink));
         }
+    }
+
+    /// Runs what tells events, with their receiver if anyone asks for them.
+    fn hear<T>(&mut self, run: impl FnOnce(&mut Sink<'_>) -> T) -> T {
+        let asked = self.wanted
+            || self.evidence.is_some()
+            || self.tables.is_some()
+            || self.metrics.is_some()
+            || self.sockets.is_some()
+            || self.tui.is_some()
+            || self.page.is_some();
+        let mut tell = |event: &Event| self.tell(event);
+        run(&mut if asked { Some(&mut tell) } else { None })
     }
 
     fn tell(&mut self, event: &Event) {

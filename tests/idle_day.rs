@@ -40,7 +40,7 @@ impl Live {
     fn wait(&mut self, until: Time) {
         while self.now.plus(SECOND) < until {
             self.now = self.now.plus(SECOND);
-            self.analyzer.advance(self.now, &mut |e| Self::tell(&mut self.told, e));
+            self.analyzer.advance(self.now, &mut Some(&mut |e| Self::tell(&mut self.told, e)));
         }
         self.now = until;
     }
@@ -67,7 +67,7 @@ impl Live {
         let data = &tcp.frame()[..];
         let frame =
             Frame { time, number: self.frames, link: LinkType(1), interface: 0, wire_len: data.len() as u32, data };
-        self.analyzer.frames(&[frame], &mut |e| Self::tell(&mut self.told, e));
+        self.analyzer.frames(&[frame], &mut Some(&mut |e| Self::tell(&mut self.told, e)));
     }
 }
 
@@ -109,7 +109,7 @@ fn a_day_of_keepalive_and_nothing_else() {
     if let (Some(before), Some(after)) = (before, resident()) {
         assert!(after < before + (1 << 20), "memory grew from {before} to {after} bytes");
     }
-    let analysis = live.analyzer.finish(Some(live.now), &mut |_| ());
+    let analysis = live.analyzer.finish(Some(live.now), &mut None);
     assert_eq!(analysis.flows.len(), usize::from(FLOWS));
     for flow in analysis.flows.iter() {
         assert_eq!((flow.end, flow.deaths.len()), (End::Open, 0));

@@ -31,7 +31,7 @@ fn metrics(fixture: &str) -> String {
     loop {
         let progress = source.read(&mut |frames| {
             last = frames.last().map_or(last, |frame| frame.time);
-            analyzer.frames(frames, &mut |event| metrics.event(event));
+            analyzer.frames(frames, &mut Some(&mut |event| metrics.event(event)));
         });
         if progress.expect("a capture") == Progress::End {
             break;

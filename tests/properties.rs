@@ -157,11 +157,11 @@ fn analysed(frames: impl IntoIterator<Item = Timed>, end: Option<i64>) -> (Vec<E
     for (i, (time, data)) in frames.into_iter().enumerate() {
         let (number, wire_len) = (i as u64 + 1, data.len() as u32);
         let frame = Frame { time: Time(time), number, link: LinkType(1), interface: 0, wire_len, data: &data };
-        analyzer.frames(&[frame], &mut |e| events.push(e.clone()));
+        analyzer.frames(&[frame], &mut Some(&mut |e| events.push(e.clone())));
     }
     // A second after the last frame, so that copies 10 microseconds behind do not prolong it.
     let end = end.map(|t| Time(t + SECOND));
-    let analysis = analyzer.finish(end, &mut |e| events.push(e.clone()));
+    let analysis = analyzer.finish(end, &mut Some(&mut |e| events.push(e.clone())));
     (events, analysis)
 }
 

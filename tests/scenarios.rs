@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hbsniff::analysis::Analysis;
 use hbsniff::analyzer::{Analyzer, Options};
-use hbsniff::event::{Event, EventKind};
+use hbsniff::event::{Event, EventKind, Sink};
 use hbsniff::packet::{Frame, LinkType, Time};
 use hbsniff::summary::{Basis, Both, Death, End, FlowSummary, Handshake, KeepaliveSummary, Side};
 use support::invariants;
@@ -53,10 +53,11 @@ impl Run {
         let mut number = 0;
         let mut end = (scenario.steps.len(), None);
         for (at, step) in scenario.steps.iter().enumerate() {
-            let mut sink = |e: &Event| {
+            let mut tell = |e: &Event| {
                 events.push(e.clone());
                 steps.push(at);
             };
+            let mut sink: Sink<'_> = Some(&mut tell);
             match &step.what {
                 What::Frame(data) => {
                     number += 1;
@@ -70,10 +71,13 @@ impl Run {
                 What::End => end = (at, Some(step.time)),
             }
         }
-        let analysis = analyzer.finish(end.1, &mut |e| {
-            events.push(e.clone());
-            steps.push(end.0);
-        });
+        let analysis = analyzer.finish(
+            end.1,
+            &mut Some(&mut |e| {
+                events.push(e.clone());
+                steps.push(end.0);
+            }),
+        );
         Run { events, steps, analysis }
     }
 

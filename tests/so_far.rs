@@ -25,13 +25,13 @@ fn a_look_in_between_tells_what_the_end_would() {
     for path in captures {
         let mut analyzer = Analyzer::new(Options::default());
         let mut source = Files::new(vec![path.clone()]).unwrap();
-        while source.read(&mut |frames| analyzer.frames(frames, &mut |_| ())).unwrap() != Progress::End {}
+        while source.read(&mut |frames| analyzer.frames(frames, &mut None)).unwrap() != Progress::End {}
         let end = analyzer.end(None).unwrap();
         let so_far = analyzer.look(end, |analysis| {
             analysis.flows.find_replacements();
             document(analysis)
         });
-        let told = document(&analyzer.finish(None, &mut |_| ()));
+        let told = document(&analyzer.finish(None, &mut None));
         assert_eq!(so_far, told, "{}", path.display());
         seen += 1;
     }

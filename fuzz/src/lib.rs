@@ -6,7 +6,7 @@ use std::io::Cursor;
 use hbsniff::analyzer::{Analyzer, Options};
 use hbsniff::capture::{Files, Progress, Source};
 use hbsniff::decode::Decoder;
-use hbsniff::event::Event;
+use hbsniff::event::{Event, Sink};
 use hbsniff::liveness::heartbeat::protocols::{OPENING_LIMIT, Opening, Parser, Recognition, TABLE};
 use hbsniff::liveness::heartbeat::{Chunk, Heartbeats};
 use hbsniff::packet::{Decoded, Flags, Frame, LinkType, MILLISECOND, SECOND, Time};
@@ -107,9 +107,10 @@ pub fn fragments(bytes: &[u8]) {
 pub fn analyzer(bytes: &[u8]) {
     let mut analyzer = Analyzer::new(Options::default());
     let (mut time, mut last) = (Time(1_700_000_000_000_000_000), Time(0));
-    let mut events = |event: &Event| {
+    let mut show = |event: &Event| {
         let _ = format!("{event:?}");
     };
+    let mut events: Sink<'_> = Some(&mut show);
     // SND.NXT of both sides of four flows.
     let mut next = [[1000u32, 0xffff_fff0]; 4];
     for (number, &[who, flags, s0, s1, a0, a1, w0, w1, len, cut, wait, fill]) in (1..).zip(bytes.as_chunks::<12>().0) {
@@ -199,10 +200,10 @@ pub fn report(bytes: &[u8]) {
     let mut analyzer = Analyzer::new(Options { memory: Some(1 << 20), ..Options::default() });
     let mut lines = Lines::new(Vec::new());
     while let Ok(Progress::More | Progress::Idle(_)) = files.read(&mut |frames| {
-        analyzer.frames(frames, &mut |event| lines.tell(event).expect("memory takes everything"));
+        analyzer.frames(frames, &mut Some(&mut |event| lines.tell(event).expect("memory takes everything")));
     }) {}
     let info = CaptureInfo { warnings: files.warnings(), ..CaptureInfo::default() };
-    let analysis = analyzer.finish(None, &mut |event| lines.tell(event).expect("memory takes everything"));
+    let analysis = analyzer.finish(None, &mut Some(&mut |event| lines.tell(event).expect("memory takes everything")));
     let mut told = Vec::new();
     text::write(&mut told, &analysis, &info, &TextOptions { all: true, ..TextOptions::default() })
         .expect("memory takes everything");

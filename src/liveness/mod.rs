@@ -15,7 +15,7 @@ mod sockets;
 pub mod verdict;
 pub mod window;
 
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Sink};
 use crate::flow::connection::{Connection, Known, Shape};
 use crate::flow::prefetch::prefetch;
 use crate::flow::reassembly::Holes;
@@ -165,17 +165,30 @@ pub struct Liveness {
 pub struct Out<'a> {
     /// The flow's id.
     pub flow: u64,
-    /// The receiver.
-    pub sink: &'a mut (dyn FnMut(&Event) + 'a),
+    /// The receiver, if there is one.
+    sink: Sink<'a>,
     /// When the capture lost packets.
     pub lost: &'a Losses,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    /// Of the flow with this id.
+    #[inline]
+    pub fn new(flow: u64, sink: &'a mut Sink<'_>, lost: &'a Losses) -> Self {
+        // Taken apart, as what it holds lives longer than this borrow of it.
+        let sink: Sink<'a> = match sink {
+            Some(sink) => Some(&mut **sink),
+            None => None,
+        };
+        Out { flow, sink, lost }
+    }
+
     /// Tells one event.
     #[inline]
     pub fn tell(&mut self, time: Time, frame: Option<u64>, from: Option<Side>, kind: EventKind) {
-        (self.sink)(&Event { time, frame, flow: self.flow, from, kind });
+        if let Some(sink) = &mut self.sink {
+            sink(&Event { time, frame, flow: self.flow, from, kind });
+        }
     }
 }
 

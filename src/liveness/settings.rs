@@ -29,9 +29,8 @@ fn median(mut kept: [Nanos; KEPT], count: u32) -> Option<Nanos> {
     let kept = &mut kept[..KEPT.min(count as usize)];
     kept.sort_unstable();
     let middle = kept.len() / 2;
-    let of_two = kept.len() >= 2 && kept.len() % 2 == 0;
     let greater = *kept.get(middle)?;
-    Some(if of_two { kept[middle - 1].midpoint(greater) } else { greater })
+    Some(if kept.len().is_multiple_of(2) { kept[middle - 1].midpoint(greater) } else { greater })
 }
 
 /// A span in few bytes: nanoseconds in floating point, with 5 bits for the exponent and the others for the mantissa. Two
@@ -84,7 +83,9 @@ impl Spans {
         let least = if count == 0 { span } else { self.least() };
         if count == 0 || span < least {
             self.min = (span as u64).into();
-            self.kept = self.kept.map(|kept| Rounded::new(kept.span() + least - span));
+            for kept in self.kept.iter_mut().take(count as usize) {
+                *kept = Rounded::new(kept.span() + least - span);
+            }
         }
         if span > self.greatest() {
             self.max = (span as u64).into();

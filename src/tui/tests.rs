@@ -269,7 +269,7 @@ fn open(analyzer: &mut Analyzer, flows: Range<u32>) {
         packet.syn().write(&mut data, &[]).unwrap();
         let (number, wire_len) = (u64::from(n) + 1, data.len() as u32);
         let frame = Frame { time: START, number, link: LinkType(1), interface: 0, wire_len, data: &data };
-        analyzer.frames(&[frame], &mut |_| ());
+        analyzer.frames(&[frame], &mut None);
     }
 }
 
