@@ -182,7 +182,7 @@ pub fn protocols(bytes: &[u8]) {
             let room = OPENING_LIMIT - opening[from].len();
             opening[from].extend(&piece[..room.min(len)]);
             let bytes = Both([&opening[Side::Client][..], &opening[Side::Server][..]]);
-            if let Recognition::Yes(mut p) = recognise(&Opening { ports, bytes, from_start: flags & 4 == 0 }) {
+            if let Recognition::Yes(mut p) = recognise(&Opening::new(ports, bytes, flags & 4 == 0)) {
                 for side in Side::BOTH {
                     p.data(side, time, &opening[side], &mut signs);
                 }

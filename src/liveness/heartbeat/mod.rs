@@ -24,7 +24,7 @@ use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 use content::{HEAD, says_heartbeat};
 use gaps::{Clock, Gap};
-use protocols::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE};
+use protocols::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE, excluded_by};
 use rhythm::{LARGE, Rhythm};
 use track::Track;
 
@@ -459,8 +459,8 @@ impl Heartbeats {
                 // Most openings are known, or known for none, by their first bytes: these are copied only where they are not.
                 let mut bytes = Both([&[][..]; 2]);
                 bytes[chunk.from] = &chunk.bytes[..chunk.bytes.len().min(OPENING_LIMIT)];
-                let mut excluded = 0;
-                let opening = Opening { ports: self.ports, bytes, from_start: self.from_start };
+                let mut excluded = excluded_by(chunk.bytes[0], chunk.from, self.from_start);
+                let opening = Opening::new(self.ports, bytes, self.from_start);
                 if let Some(found) = ask(&opening, &mut excluded) {
                     self.follow(found);
                     self.again(chunk, heard);
@@ -686,7 +686,7 @@ impl Seeking {
         let mut found = None;
         if have >= self.asked + self.asked / 4 || full || pieces >= OPENING_PIECES {
             self.asked = have;
-            found = ask(&Opening { ports, bytes, from_start }, &mut self.excluded);
+            found = ask(&Opening::new(ports, bytes, from_start), &mut self.excluded);
         }
         if fresh && (found.is_some() || self.excluded != ALL_EXCLUDED) {
             self.keep(chunk);

@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn opening<'a>(port: u16, from_start: bool, client: &'a [u8], server: &'a [u8]) -> Opening<'a> {
-        Opening { ports: Both([50_000, port]), bytes: Both([client, server]), from_start }
+        Opening::new(Both([50_000, port]), Both([client, server]), from_start)
     }
 
     fn recognised_as(opening: Opening) -> Option<bool> {

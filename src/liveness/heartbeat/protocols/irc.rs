@@ -12,9 +12,11 @@ const NAME: &str = "irc";
 /// Kept of each line, which is at most 512 bytes long without tags.
 const HEAD: usize = 96;
 
+const PORTS: &[u16] = &[194, 6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669, 7000];
+
 /// Recognises IRC.
 pub fn recognise(opening: &Opening) -> Recognition {
-    let known_port = opening.ports.0.iter().any(|p| matches!(p, 194 | 6660..=6669 | 7000));
+    let known_port = opening.port_in(PORTS);
     let mut begun = [false; 2];
     // Else a first line must be one of these.
     let possible =

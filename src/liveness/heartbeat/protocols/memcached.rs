@@ -197,7 +197,7 @@ mod tests {
     fn what_begins_like_no_known_word_is_refused_before_its_line_ends() {
         let refused = |stream: &[u8], port| {
             let bytes = Both([stream, &[]]);
-            matches!(recognise(&Opening { ports: Both([port, 40_000]), bytes, from_start: true }), Recognition::No)
+            matches!(recognise(&Opening::new(Both([port, 40_000]), bytes, true)), Recognition::No)
         };
         for word in COMMANDS.iter().chain(&RESPONSES) {
             let line = format!("{word} 1");

@@ -56,6 +56,8 @@ mod xmpp;
 mod yamux;
 mod zookeeper;
 
+use std::sync::OnceLock;
+
 use crate::packet::Time;
 use crate::summary::{BeatKind, Both, Side};
 
@@ -68,14 +70,22 @@ pub struct Opening<'a> {
     pub bytes: Both<&'a [u8]>,
     /// Whether those bytes are the stream's first (the SYN was captured), or somewhere in its middle.
     pub from_start: bool,
+    /// Whether the ports are those of whatever protocol asks, where that is supposed instead.
+    supposed: Option<bool>,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// What is known of a flow between these ports.
+    #[must_use]
+    pub fn new(ports: Both<u16>, bytes: Both<&'a [u8]>, from_start: bool) -> Self {
+        Opening { ports, bytes, from_start, supposed: None }
+    }
+
     /// Whether either end uses one of these ports.
     #[inline]
     #[must_use]
     pub fn port_in(&self, ports: &[u16]) -> bool {
-        ports.iter().any(|port| self.ports.0.iter().any(|p| p == port))
+        self.supposed.unwrap_or_else(|| ports.iter().any(|port| self.ports.0.iter().any(|p| p == port)))
     }
 }
 
@@ -203,6 +213,25 @@ pub const TABLE: &[Protocol] = &[
     Protocol { name: "tls", recognise: tls::recognise },
     Protocol { name: "ssh", recognise: ssh::recognise },
 ];
+
+/// The places in [`TABLE`], a bit each, of the protocols that no stream of `side` that begins with this byte is, whatever the
+/// ports. Most protocols say so at once; asked one by one, they take longer than all else that is done with a short flow.
+#[must_use]
+pub fn excluded_by(first: u8, side: Side, from_start: bool) -> u64 {
+    static KNOWN: [[[OnceLock<u64>; 256]; 2]; 2] = [const { [const { [const { OnceLock::new() }; 256] }; 2] }; 2];
+    *KNOWN[usize::from(from_start)][side as usize][usize::from(first)].get_or_init(|| {
+        let mut bytes = Both([&[][..]; 2]);
+        let first = [first];
+        bytes[side] = &first;
+        let is_none = |protocol: &Protocol| {
+            [true, false].into_iter().all(|supposed| {
+                let opening = Opening { supposed: Some(supposed), ..Opening::new(Both([0; 2]), bytes, from_start) };
+                matches!((protocol.recognise)(&opening), Recognition::No)
+            })
+        };
+        TABLE.iter().rev().fold(0, |excluded, protocol| excluded << 1 | u64::from(is_none(protocol)))
+    })
+}
 
 /// Protocols that travel inside one of [`TABLE`]'s, or in its place, and are reported by their own name.
 const INNER: &[&str] = &["actioncable", "nbss", "phoenix", "signalr", "smb", "sockjs", "socketio", "sse"];

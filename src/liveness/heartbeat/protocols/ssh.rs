@@ -195,8 +195,7 @@ mod tests {
     #[test]
     fn by_its_banner_or_its_port() {
         let named = |opening| matches!(recognise(&opening), Recognition::Yes(_));
-        let opening =
-            |port, from_start, bytes| Opening { ports: Both([50_000, port]), bytes: Both([b"", bytes]), from_start };
+        let opening = |port, from_start, bytes| Opening::new(Both([50_000, port]), Both([b"", bytes]), from_start);
         assert!(named(opening(2222, true, b"SSH-2.0-OpenSSH_9.2\r\n")));
         assert!(named(opening(22, false, b"\x01\x02")));
         assert!(!named(opening(22, true, b"\x01\x02")));

@@ -1,6 +1,6 @@
 //! What every protocol's tests share: a conversation fed in any segmentation, and the same conversation maltreated.
 
-use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE, names};
+use super::{OPENING_LIMIT, Opening, Parser, Recognition, Role, Sign, TABLE, excluded_by, names};
 use crate::packet::{SECOND, Time};
 use crate::summary::{Both, Side};
 
@@ -53,11 +53,8 @@ impl Flow {
         let kept = bytes.len().min(OPENING_LIMIT - opening.len());
         opening.extend_from_slice(&bytes[..kept]);
         self.pieces.push((from, time, kept, bytes.len()));
-        match (self.recognise)(&Opening {
-            ports: self.ports,
-            bytes: Both([&self.opening[0], &self.opening[1]]),
-            from_start: self.from_start,
-        }) {
+        let streams = Both([&self.opening[0][..], &self.opening[1]]);
+        match (self.recognise)(&Opening::new(self.ports, streams, self.from_start)) {
             Recognition::No => self.refused = true,
             Recognition::Undecided => {}
             Recognition::Yes(mut parser) => {
@@ -196,8 +193,11 @@ fn maltreat(recognise: Recognise, port: u16, from_start: bool, turns: Turns) {
 
 /// The first protocol of the table to claim a connection that begins like this.
 fn claimed(port: u16, client: &[u8], server: &[u8]) -> Option<&'static str> {
-    let opening = Opening { ports: Both([50_000, port]), bytes: Both([client, server]), from_start: true };
-    TABLE.iter().find(|p| matches!((p.recognise)(&opening), Recognition::Yes(_))).map(|p| p.name)
+    let opening = Opening::new(Both([50_000, port]), Both([client, server]), true);
+    let excluded = client.first().map_or(0, |&first| excluded_by(first, Client, true));
+    let at = TABLE.iter().position(|p| matches!((p.recognise)(&opening), Recognition::Yes(_)))?;
+    assert!(excluded & 1 << at == 0, "{} begins like that", TABLE[at].name);
+    Some(TABLE[at].name)
 }
 
 /// A server port, the first bytes of both sides, and whose they are.
