@@ -271,6 +271,10 @@ impl Gaps {
         }
         let mut best: Option<Pulse> = None;
         for (tolerance, chances) in TOLERANCES.into_iter().zip(CHANCES.iter()) {
+            // Not even if it explained all would it do better.
+            if best.is_some_and(|best| best.chance <= chances[n][n]) {
+                break;
+            }
             let (window, hits) = densest(gaps, (1.0 + tolerance) / (1.0 - tolerance));
             if hits * 2 < n {
                 continue;

@@ -876,9 +876,10 @@ impl Class {
 
     /// Judges whether its messages are beats of a heartbeat and no replies.
     fn judge(&mut self) {
-        let heartbeat = self.kind() == Some(BeatKind::Heartbeat);
+        let follows = self.detail.as_ref().is_some_and(|d| d.follows());
+        let told = !follows && self.kind() == Some(BeatKind::Heartbeat);
         if let Some(detail) = &mut self.detail {
-            detail.told = heartbeat && !detail.follows();
+            detail.told = told;
         }
     }
 
