@@ -3,7 +3,7 @@
 //! Each side's bytes go first to the protocols' recognisers, then to the parser of the one that knew them; what it does
 //! not claim goes to the rhythm detector. Both record their beats as `Track`s.
 //!
-//! Memory: a [`Heartbeats`] is under 200 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
+//! Memory: a [`Heartbeats`] takes 152 bytes; add up to 5 KiB while a protocol is sought (at most 1 KiB of each side),
 //! 1 to 2 KiB for each heartbeat, and for a flow of many kinds of small messages what `rhythm.rs` states. Make one at a
 //! flow's first payload. A flow of large segments has none of it once its opening has been looked at, and one that is
 //! over keeps its heartbeats alone.
@@ -177,22 +177,36 @@ struct Piece {
 }
 
 /// How far the search for a flow's protocol has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Search {
-    /// It was found, or none was.
+    /// None was found.
     #[default]
     Over,
     /// Nothing was seen yet.
     Unbegun,
     /// More bytes are needed.
     Going(Box<Seeking>),
+    /// One was.
+    Found(Box<Followed>),
+}
+
+impl Search {
+    fn found(&self) -> Option<&Followed> {
+        if let Search::Found(followed) = self { Some(followed) } else { None }
+    }
+
+    fn found_mut(&mut self) -> Option<&mut Followed> {
+        if let Search::Found(followed) = self { Some(followed) } else { None }
+    }
 }
 
 /// What is kept while a flow's protocol is sought.
 #[derive(Debug, Default)]
 struct Seeking {
     bytes: Both<Vec<u8>>,
-    pieces: Vec<Piece>,
+    /// The first piece, mostly the only one, and what came behind it.
+    first: Option<Piece>,
+    more: Vec<Piece>,
     /// Pieces past [`OPENING_LIMIT`].
     unkept: usize,
     /// Bytes of both sides when the recognisers were last asked.
@@ -289,7 +303,6 @@ pub struct Heartbeats {
     from_start: bool,
     activity: Activity,
     search: Search,
-    followed: Option<Box<Followed>>,
     /// When the next beat may have to be told as missed.
     due: Due,
     rhythm: Rhythm,
@@ -307,17 +320,21 @@ impl Heartbeats {
     /// Bytes on the heap; a parser counts as the largest that is allowed.
     #[must_use]
     pub fn heap(&self) -> usize {
-        let seeking = if let Search::Going(s) = &self.search { s.heap() } else { 0 };
-        seeking + self.followed.as_ref().map_or(0, |f| f.heap()) + self.rhythm.heap()
+        let search = match &self.search {
+            Search::Over | Search::Unbegun => 0,
+            Search::Going(seeking) => seeking.heap(),
+            Search::Found(followed) => followed.heap(),
+        };
+        search + self.rhythm.heap()
     }
 
     /// Asks for the parts that the next bytes will need: what a step reads, the one before asked for.
     #[inline]
     pub fn prefetch(&self, step: usize) {
-        match (step, &self.search, &self.followed) {
-            (0, Search::Going(seeking), _) => prefetch(&**seeking),
-            (1, Search::Going(seeking), _) => seeking.prefetch(),
-            (0, _, Some(followed)) => prefetch(&**followed),
+        match (step, &self.search) {
+            (0, Search::Going(seeking)) => prefetch(&**seeking),
+            (1, Search::Going(seeking)) => seeking.prefetch(),
+            (0, Search::Found(followed)) => prefetch(&**followed),
             _ => {}
         }
         self.rhythm.prefetch(step);
@@ -329,10 +346,10 @@ impl Heartbeats {
             return;
         }
         self.advance(chunk.time, heard);
-        let claimed = match (&self.followed, &self.search) {
-            (Some(_), _) => self.parse(&chunk, heard),
-            (None, Search::Over) => false,
-            (None, _) => self.seek(&chunk, heard),
+        let claimed = match &self.search {
+            Search::Found(_) => self.parse(&chunk, heard),
+            Search::Over => false,
+            Search::Unbegun | Search::Going(_) => self.seek(&chunk, heard),
         };
         if !claimed {
             self.unclaimed(&chunk, heard);
@@ -341,11 +358,10 @@ impl Heartbeats {
 
     /// `len` bytes of `from`'s stream were not captured.
     pub fn gap(&mut self, from: Side, len: u64) {
-        if let Some(followed) = &mut self.followed {
-            followed.gap(from, len);
-        } else {
+        match &mut self.search {
+            Search::Found(followed) => followed.gap(from, len),
             // What was seen of the opening no longer joins what comes.
-            self.search = Search::Over;
+            search => *search = Search::Over,
         }
         self.rhythm.gap(from);
     }
@@ -360,7 +376,7 @@ impl Heartbeats {
 
     fn tell_missed(&mut self, now: Time, heard: &mut Vec<Heard>) {
         self.due = Due::default();
-        for named in self.followed.iter_mut().flat_map(|f| &mut f.named) {
+        for named in self.search.found_mut().into_iter().flat_map(|f| &mut f.named) {
             if named.held.is_none() {
                 named.track.tell_missed(now, &self.activity, heard);
             }
@@ -372,12 +388,17 @@ impl Heartbeats {
 
     /// The flow is over, and no first beat is to come: what was kept to find one goes. False if nothing is left.
     pub fn close(&mut self) -> bool {
-        self.search = Search::Over;
-        let named = self.followed.as_mut().is_some_and(|followed| {
-            let named = !followed.named.is_empty();
-            followed.parser = followed.parser.take().filter(|_| named);
-            named
-        });
+        let named = match &mut self.search {
+            Search::Found(followed) => {
+                let named = !followed.named.is_empty();
+                followed.parser = followed.parser.take().filter(|_| named);
+                named
+            }
+            search => {
+                *search = Search::Over;
+                false
+            }
+        };
         self.rhythm.close();
         named || self.rhythm.has_tracks()
     }
@@ -385,13 +406,13 @@ impl Heartbeats {
     /// What the protocol's handshake announced, be there beats or not.
     #[must_use]
     pub fn declared(&self) -> &[Declaration] {
-        self.followed.as_ref().map_or(&[], |f| &f.declared)
+        self.search.found().map_or(&[], |f| &f.declared)
     }
 
     /// The protocol that the flow was recognised to speak.
     #[must_use]
     pub fn protocol(&self) -> Option<&'static str> {
-        self.followed.as_ref().map(|f| f.name)
+        self.search.found().map(|f| f.name)
     }
 
     /// Nothing more will come before `now`: what is known then is kept at hand.
@@ -406,9 +427,10 @@ impl Heartbeats {
         if self.last.as_ref().is_none_or(|last| last.0 != now) {
             self.settle(now);
         }
-        (self.search, self.rhythm) = (Search::Over, Rhythm::default());
-        if let Some(followed) = &mut self.followed {
-            (followed.parser, followed.named) = (None, Vec::new());
+        self.rhythm = Rhythm::default();
+        match &mut self.search {
+            Search::Found(followed) => (followed.parser, followed.named) = (None, Vec::new()),
+            search => *search = Search::Over,
         }
     }
 
@@ -423,7 +445,7 @@ impl Heartbeats {
     }
 
     fn known(&self, now: Time) -> Vec<HeartbeatSummary> {
-        let named = self.followed.as_ref().map_or(&[][..], |f| &f.named);
+        let named = self.search.found().map_or(&[][..], |f| &f.named);
         if named.is_empty() && !self.rhythm.has_tracks() {
             return Vec::new();
         }
@@ -453,7 +475,7 @@ impl Heartbeats {
     /// Shows the opening to the recognisers; whether one knew it, and the chunk with what came before it was parsed.
     fn seek(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
         let mut seeking = match std::mem::take(&mut self.search) {
-            Search::Over => return false,
+            Search::Over | Search::Found(_) => return false,
             Search::Unbegun if chunk.bytes.is_empty() => Box::default(),
             Search::Unbegun => {
                 // Most openings are known, or known for none, by their first bytes: these are copied only where they are not.
@@ -482,10 +504,10 @@ impl Heartbeats {
             return false;
         };
         self.follow(found);
-        let Seeking { bytes, pieces, .. } = *seeking;
+        let last = seeking.pieces() - 1;
+        let Seeking { bytes, first, more, .. } = *seeking;
         let mut at = Both([0usize; 2]);
-        let last = pieces.len() - 1;
-        for (i, piece) in pieces.iter().enumerate() {
+        for (i, piece) in first.iter().chain(&more).enumerate() {
             let start = at[piece.from];
             at[piece.from] += usize::from(piece.kept);
             let kept = &bytes[piece.from][start..at[piece.from]];
@@ -498,7 +520,7 @@ impl Heartbeats {
     /// The protocol was found: the opening is gone through again, now by name, and what rhythm made of it is void.
     fn follow(&mut self, (name, parser): Found) {
         let followed = Followed { name, parser: Some(parser), named: Vec::new(), declared: Vec::new() };
-        self.followed = Some(Box::new(followed));
+        self.search = Search::Found(Box::new(followed));
         self.rhythm = Rhythm::default();
         self.activity = Activity::default();
     }
@@ -512,10 +534,10 @@ impl Heartbeats {
 
     /// Gives a chunk to the parser; whether it holds a beat or a reply.
     fn parse(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
-        let claimed = self.followed.as_mut().is_some_and(|f| f.parse(chunk, &self.activity, heard));
+        let claimed = self.search.found_mut().is_some_and(|f| f.parse(chunk, &self.activity, heard));
         if claimed {
             self.activity.note(chunk.from, chunk.time);
-            let named = self.followed.iter().flat_map(|f| &f.named);
+            let named = self.search.found().into_iter().flat_map(|f| &f.named);
             self.due = named.fold(self.due, |due, n| due.or_before(n.track.due()));
         }
         claimed
@@ -640,14 +662,18 @@ fn ask(opening: &Opening<'_>, excluded: &mut u64) -> Option<Found> {
 impl Seeking {
     fn heap(&self) -> usize {
         let bytes = self.bytes.0.iter().map(Vec::capacity).sum::<usize>();
-        size_of::<Seeking>() + bytes + self.pieces.capacity() * size_of::<Piece>()
+        size_of::<Seeking>() + bytes + self.more.capacity() * size_of::<Piece>()
+    }
+
+    fn pieces(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
     }
 
     /// Asks for where the next piece will be put.
     #[inline]
     fn prefetch(&self) {
         self.bytes.0.iter().filter_map(|bytes| bytes.last()).for_each(prefetch);
-        self.pieces.last().into_iter().for_each(prefetch);
+        self.more.last().into_iter().for_each(prefetch);
     }
 
     /// Keeps what there is room for; how much that is.
@@ -660,10 +686,15 @@ impl Seeking {
             self.bytes[from].reserve_exact(more);
         }
         self.bytes[from].extend_from_slice(&bytes[..kept]);
-        if self.pieces.len() == self.pieces.capacity() {
-            self.pieces.reserve_exact(2 + self.pieces.len() / 2);
+        let piece = Piece { time, frame, from, kept: kept as u16, len };
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            if self.more.len() == self.more.capacity() {
+                self.more.reserve_exact(2 + self.more.len() / 2);
+            }
+            self.more.push(piece);
         }
-        self.pieces.push(Piece { time, frame, from, kept: kept as u16, len });
         self.unkept += usize::from(kept == 0);
         kept
     }
@@ -682,7 +713,7 @@ impl Seeking {
         // A little more of the same tells them little more.
         let have = bytes.0.iter().map(|bytes| bytes.len()).sum::<usize>();
         let full = bytes[chunk.from].len() >= OPENING_LIMIT;
-        let pieces = self.pieces.len() + usize::from(fresh);
+        let pieces = self.pieces() + usize::from(fresh);
         let mut found = None;
         if have >= self.asked + self.asked / 4 || full || pieces >= OPENING_PIECES {
             self.asked = have;
@@ -698,7 +729,7 @@ impl Seeking {
     fn exhausted(&self) -> bool {
         self.excluded == ALL_EXCLUDED
             || self.unkept >= UNKEPT_PIECES
-            || self.pieces.len() >= OPENING_PIECES
+            || self.pieces() >= OPENING_PIECES
             || self.bytes.0.iter().all(|b| b.len() >= OPENING_LIMIT)
     }
 }
@@ -717,6 +748,6 @@ mod tests {
             heartbeats.data(chunk, &mut heard);
         }
         assert!(matches!(heartbeats.search, Search::Over) && heartbeats.rhythm.is_idle());
-        assert!(size_of::<Heartbeats>() < 200, "{}", size_of::<Heartbeats>());
+        assert!(size_of::<Heartbeats>() <= 152, "{}", size_of::<Heartbeats>());
     }
 }
