@@ -6,7 +6,7 @@
 //! ([`Content`]) and by what the other side answers.
 //!
 //! Memory is bounded: a flow has at most [`CLASSES`] classes of at most 5 KiB each. That is with long messages that vary
-//! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 88 bytes until its message recurs.
+//! both ways; 1 to 2 KiB is usual for a heartbeat, and a class costs 64 bytes until its message recurs.
 
 use std::borrow::Cow;
 
@@ -87,11 +87,13 @@ type Key = (u32, Likeness);
 
 /// The keys of a class: one for each likeness under which its messages were the same so far. Most messages that recur are alike
 /// in every way, so what is known of them is kept once, until a message tells their likenesses apart.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Keys {
     of: [u32; LIKENESSES.len()],
     /// A bit for each likeness that there is a key of.
     present: u8,
+    /// Whose messages they are of.
+    from: Side,
 }
 
 impl Keys {
@@ -269,16 +271,25 @@ enum Stage {
 #[derive(Clone, Debug)]
 struct Class {
     keys: Keys,
-    from: Side,
     last: Time,
-    last_gap: Gap,
-    first: Beat,
-    /// Messages that may be beats, and those too close to the one before.
-    seen: u32,
-    crowded: u32,
-    /// How often a gap was like the one before it, less how often not: what keeps a class when others need room.
-    hits: i8,
-    detail: Option<Box<Detail>>,
+    so_far: SoFar,
+}
+
+/// What is known of a class's messages: `seen` may be beats, `crowded` came too close to the one before. Most never recur, and what
+/// is known of those takes the place of what more would be.
+#[derive(Clone, Debug)]
+enum SoFar {
+    /// One that may be a beat.
+    Once { crowded: u32, first: Beat },
+    /// More.
+    Again {
+        crowded: u32,
+        seen: u32,
+        last_gap: Gap,
+        /// How often a gap was like the one before it, less how often not: what keeps a class when others need room.
+        hits: i8,
+        detail: Box<Detail>,
+    },
 }
 
 /// The rhythm detector of one flow.
@@ -336,7 +347,7 @@ impl Rhythm {
                 + d.replies.content.heap()
                 + d.past.iter().map(|t| size_of::<Track>() + t.heap()).sum::<usize>()
         };
-        let details = self.classes.iter().filter_map(|c| c.detail.as_deref()).map(detail).sum::<usize>();
+        let details = self.classes.iter().filter_map(Class::detail).map(detail).sum::<usize>();
         let rare = self.rare.as_ref().map_or(0, |rare| {
             let doorkeeper = if rare.doorkeeper.is_some() { size_of::<[u16; 1024]>() } else { 0 };
             size_of::<Rare>() + doorkeeper
@@ -351,8 +362,8 @@ impl Rhythm {
         let classes = self.classes.iter().take(PREFETCHED);
         match step {
             0 => classes.for_each(prefetch),
-            1 => classes.filter_map(|c| c.detail.as_deref()).for_each(prefetch),
-            2 => classes.filter_map(|c| c.detail.as_deref()).for_each(Detail::prefetch),
+            1 => classes.filter_map(Class::detail).for_each(prefetch),
+            2 => classes.filter_map(Class::detail).for_each(Detail::prefetch),
             _ => {}
         }
     }
@@ -459,7 +470,7 @@ impl Rhythm {
         let mut rest = keys;
         while let [key, wider @ ..] = rest {
             let Some(i) = self.classes.iter().position(|c| c.keys.has(*key)) else {
-                fresh = self.admit(*key, fresh, message, before);
+                fresh = self.admit(*key, fresh, message);
                 rest = wider;
                 continue;
             };
@@ -468,7 +479,7 @@ impl Rhythm {
             let (these, wider) = rest.split_at(together);
             rest = wider;
             let i = self.part(i, these);
-            let seen = self.classes[i].seen;
+            let seen = self.classes[i].seen();
             let relation = Relation { held: narrower * 2 >= seen, ..relation };
             narrower = narrower.max(seen);
             if self.observe(i, message, before, relation, due, heard) {
@@ -480,7 +491,7 @@ impl Rhythm {
 
     /// A new class for a kind of message first seen, or a further key of `fresh`, the one that was made for the same message
     /// just before, if there is room or it was seen before; where further keys go.
-    fn admit(&mut self, key: Key, fresh: Option<usize>, message: &Message<'_>, before: &Before) -> Option<usize> {
+    fn admit(&mut self, key: Key, fresh: Option<usize>, message: &Message<'_>) -> Option<usize> {
         self.expect_reply(message, REPLY_WITHIN);
         let room = self.classes.iter().map(|c| c.keys.count()).sum::<usize>() < CLASSES;
         if !room {
@@ -494,25 +505,16 @@ impl Rhythm {
             self.classes[fresh].keys.add(key);
             return Some(fresh);
         }
-        let mut keys = Keys::default();
+        let mut keys = Keys { of: [0; LIKENESSES.len()], present: 0, from: message.from };
         keys.add(key);
-        let class = Class {
-            keys,
-            from: message.from,
-            first: Beat::new(message),
-            last: message.time,
-            last_gap: before.gap,
-            seen: 1,
-            crowded: 0,
-            hits: 0,
-            detail: None,
-        };
+        let so_far = SoFar::Once { crowded: 0, first: Beat::new(message) };
+        let class = Class { keys, last: message.time, so_far };
         if room {
             self.insert(self.classes.len(), class);
             return Some(self.classes.len() - 1);
         }
         self.part_all(0);
-        let worst = self.classes.iter_mut().filter(|c| !c.is_track()).min_by_key(|c| (c.hits, c.last));
+        let worst = self.classes.iter_mut().filter(|c| !c.is_track()).min_by_key(|c| (c.hits(), c.last));
         if let Some(worst) = worst {
             *worst = class;
         }
@@ -571,7 +573,7 @@ impl Rhythm {
         let since = message.time.since(class.last);
         if since < SAME {
             class.last = message.time;
-            class.crowded = class.crowded.saturating_add(1);
+            class.crowd();
             return class.is_track();
         }
         let shares = relation.answers && !message.bytes.is_empty() && self.lend(i);
@@ -606,7 +608,7 @@ impl Rhythm {
     /// Other classes of the same messages of `from` as the one that is now known are of no use. Those that are known come
     /// first, where most messages find them.
     fn drop_shadows(&mut self, from: Side, now: Time) {
-        self.classes.retain(|c| c.is_track() || c.from != from || c.last != now);
+        self.classes.retain(|c| c.is_track() || c.keys.from != from || c.last != now);
         self.classes.sort_by_key(|c| !c.is_track());
         self.classes.shrink_to_fit();
     }
@@ -628,7 +630,7 @@ impl Rhythm {
         let found = self.classes.iter().position(|c| c.is_due_in(message));
         if let Some(i) = found {
             let class = &mut self.classes[i];
-            let (len, last) = class.detail.as_ref().map_or((0, 0), |d| (d.content.len.0, d.last));
+            let (len, last) = class.detail().map_or((0, 0), |d| (d.content.len.0, d.last));
             let beat = Message { bytes: &[], len, ..*message };
             class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, heard);
             class.last = message.time;
@@ -641,7 +643,7 @@ impl Rhythm {
         // The first bytes of a binary reply often are its request's number.
         let key = if message.len > LARGE { 0 } else { message.shape.unwrap_or(message.len) };
         let mut answers = false;
-        for class in self.classes.iter_mut().filter(|c| c.from != message.from) {
+        for class in self.classes.iter_mut().filter(|c| c.keys.from != message.from) {
             answers |= class.reply(message, key, heard);
         }
         answers
@@ -652,7 +654,7 @@ impl Rhythm {
         let (before, rest) = self.classes.split_at_mut(i);
         let Some((class, after)) = rest.split_first_mut() else { return false };
         let none = Content::default();
-        let content = class.detail.as_ref().map_or(&none, |d| &d.content);
+        let content = class.detail().map_or(&none, |d| &d.content);
         let mut shares = false;
         for replies in before.iter_mut().chain(after).filter_map(Class::replies_taking) {
             if replies.content.is_one_with(content) {
@@ -668,7 +670,7 @@ impl Rhythm {
     fn share(&mut self, i: usize) {
         let (before, rest) = self.classes.split_at_mut(i);
         let Some((class, after)) = rest.split_first_mut() else { return };
-        let Some(detail) = &class.detail else { return };
+        let Some(detail) = class.detail() else { return };
         for replies in before.iter_mut().chain(after).filter_map(Class::replies_taking) {
             if replies.taking == Taking::Shared {
                 (replies.content, replies.taking) = (detail.content.clone(), Taking::Done);
@@ -687,7 +689,7 @@ impl Rhythm {
     /// Tells what fell due by `now`; gives when to ask again.
     pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) -> Due {
         let mut due = Due::default();
-        for detail in self.classes.iter_mut().filter_map(|c| c.detail.as_mut()) {
+        for detail in self.classes.iter_mut().filter_map(Class::detail_mut) {
             if let Stage::Known(track) = &mut detail.stage {
                 let before = heard.len();
                 track.tell_missed(now, activity, heard);
@@ -707,7 +709,7 @@ impl Rhythm {
         }
         let mut tracks: Vec<(&Class, &Detail, Cow<'_, Track>)> = Vec::new();
         for class in &self.classes {
-            if let Some(detail) = &class.detail
+            if let Some(detail) = class.detail()
                 && let Some(track) = detail.track()
                 && !detail.follows()
             {
@@ -785,8 +787,29 @@ fn alike(a: f32, b: f32) -> bool {
 }
 
 impl Class {
+    fn detail(&self) -> Option<&Detail> {
+        if let SoFar::Again { detail, .. } = &self.so_far { Some(detail) } else { None }
+    }
+
+    fn detail_mut(&mut self) -> Option<&mut Detail> {
+        if let SoFar::Again { detail, .. } = &mut self.so_far { Some(detail) } else { None }
+    }
+
+    fn seen(&self) -> u32 {
+        if let SoFar::Again { seen, .. } = self.so_far { seen } else { 1 }
+    }
+
+    fn hits(&self) -> i8 {
+        if let SoFar::Again { hits, .. } = self.so_far { hits } else { 0 }
+    }
+
+    fn crowd(&mut self) {
+        let (SoFar::Once { crowded, .. } | SoFar::Again { crowded, .. }) = &mut self.so_far;
+        *crowded = crowded.saturating_add(1);
+    }
+
     fn track(&self) -> Option<&Track> {
-        self.detail.as_ref().and_then(|d| d.track())
+        self.detail().and_then(Detail::track)
     }
 
     fn is_track(&self) -> bool {
@@ -795,7 +818,7 @@ impl Class {
 
     /// Whether its timer is to be relied on, asked every few beats.
     fn is_reliable(&self) -> bool {
-        let count = self.detail.as_ref().map_or(0, |d| d.count());
+        let count = self.detail().map_or(0, Detail::count);
         count >= RELIABLE && count.is_multiple_of(ASKED)
     }
 
@@ -809,15 +832,19 @@ impl Class {
         heard: &mut Vec<Heard>,
     ) -> Option<Class> {
         let gap = Gap { beat: span(self.last, message.time), ..before.gap };
-        let hits = self.hits;
-        // A known timer keeps its class without hits.
-        if self.detail.as_ref().is_some_and(|d| d.track().is_none()) {
-            let idle = || alike(gap.by(Clock::Any), self.last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
-            let hit = alike(gap.beat, self.last_gap.beat) || idle();
-            self.hits = (self.hits + if hit { 1 } else { -1 }).clamp(-4, 8);
+        let recurred = matches!(self.so_far, SoFar::Again { .. });
+        if let SoFar::Once { crowded, first } = self.so_far {
+            let detail = Box::new(Detail::new(first, before));
+            self.so_far = SoFar::Again { crowded, seen: 1, last_gap: gap, hits: 0, detail };
         }
-        let first = self.first;
-        let detail = self.detail.get_or_insert_with(|| Box::new(Detail::new(first, before)));
+        let SoFar::Again { crowded, seen, last_gap, hits, detail } = &mut self.so_far else { return None };
+        let (crowded, had) = (*crowded, *hits);
+        // A known timer keeps its class without hits.
+        if recurred && detail.track().is_none() {
+            let idle = || alike(gap.by(Clock::Any), last_gap.by(Clock::Any)) && gap.by(Clock::Any) > SHORTEST;
+            let hit = alike(gap.beat, last_gap.beat) || idle();
+            *hits = (*hits + if hit { 1 } else { -1 }).clamp(-4, 8);
+        }
         let mut pulse = None;
         let mut wider = None;
         if let Stage::Sought(gaps, _) = &mut detail.stage {
@@ -825,7 +852,7 @@ impl Class {
             gaps.push(gap);
             // Once many gaps made no timer, one more hardly does.
             let few = gaps.seen() <= MANY || gaps.seen().is_multiple_of(LOOK);
-            if few && self.hits > 0 && !relation.held && self.crowded <= self.seen {
+            if few && *hits > 0 && !relation.held && crowded <= *seen {
                 pulse = gaps.pulse(CHANCE_IF_SAID);
             }
             if pulse.is_some() && self.keys.count() > 1 {
@@ -834,12 +861,13 @@ impl Class {
                 if let Stage::Sought(gaps, _) = &mut detail.stage {
                     gaps.back_to(mark);
                 }
-                wider = Some(Class { keys, hits, detail: Some(detail), ..*self });
+                let so_far = SoFar::Again { crowded, seen: *seen, last_gap: *last_gap, hits: had, detail };
+                wider = Some(Class { keys, last: self.last, so_far });
             }
         }
         self.last = message.time;
-        self.last_gap = gap;
-        self.seen = self.seen.saturating_add(1);
+        *last_gap = gap;
+        *seen = seen.saturating_add(1);
         detail.last = relation.digest;
         detail.peer_bursts.1 = before.peer_bursts;
         detail.echoes = detail.echoes.saturating_add(relation.echoes.into());
@@ -867,7 +895,7 @@ impl Class {
         let said = || self.keys.narrowest() == Likeness::Shape && detail.content.says_heartbeat();
         let pulse = pulse.filter(|pulse| pulse.chance <= CHANCE || said())?;
         let (gaps, beats) = (std::mem::take(gaps), std::mem::take(beats));
-        detail.begin(self.from, gaps, &beats, pulse);
+        detail.begin(self.keys.from, gaps, &beats, pulse);
         self.keys = self.keys.only(bit(self.keys.narrowest()));
         self.judge();
         self.tell_all(&beats, heard);
@@ -876,22 +904,22 @@ impl Class {
 
     /// Judges whether its messages are beats of a heartbeat and no replies.
     fn judge(&mut self) {
-        let follows = self.detail.as_ref().is_some_and(|d| d.follows());
+        let follows = self.detail().is_some_and(Detail::follows);
         let told = !follows && self.kind() == Some(BeatKind::Heartbeat);
-        if let Some(detail) = &mut self.detail {
+        if let Some(detail) = self.detail_mut() {
             detail.told = told;
         }
     }
 
     /// Whether its beats and their replies are told.
     fn is_told(&self) -> bool {
-        self.detail.as_ref().is_some_and(|d| d.told)
+        self.detail().is_some_and(|d| d.told)
     }
 
     /// Tells a beat or a reply, if they are told.
     fn tell(&self, time: Time, frame: u64, kind: EventKind, heard: &mut Vec<Heard>) {
         if self.is_told() {
-            heard.push(Heard { time, frame: Some(frame), from: self.from, kind });
+            heard.push(Heard { time, frame: Some(frame), from: self.keys.from, kind });
         }
     }
 
@@ -911,24 +939,27 @@ impl Class {
     fn tell_reply(&self, time: Time, frame: u64, heard: &mut Vec<Heard>) {
         if self.is_told() {
             let kind = EventKind::HeartbeatReply { protocol: None };
-            heard.push(Heard { time, frame: Some(frame), from: self.from.peer(), kind });
+            heard.push(Heard { time, frame: Some(frame), from: self.keys.from.peer(), kind });
         }
     }
 
     /// What its replies say, if the present message is yet to come into it.
     fn replies_taking(&mut self) -> Option<&mut Replies> {
-        let replies = self.detail.as_mut().map(|d| &mut d.replies);
+        let replies = self.detail_mut().map(|d| &mut d.replies);
         replies.filter(|replies| replies.taking != Taking::Done)
     }
 
     /// A message of the other side; whether it is the reply expected.
     fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
         let last = self.last;
-        let Some(detail) = self.detail.as_mut() else {
-            if message.time.since(last) <= REPLY_WITHIN {
-                self.first.reply(message);
+        let (detail, last_gap) = match &mut self.so_far {
+            SoFar::Again { detail, last_gap, .. } => (detail, *last_gap),
+            SoFar::Once { first, .. } => {
+                if message.time.since(last) <= REPLY_WITHIN {
+                    first.reply(message);
+                }
+                return false;
             }
-            return false;
         };
         let since = message.time.since(last);
         if !detail.replies.waiting || !(0..=REPLY_WITHIN).contains(&since) {
@@ -936,7 +967,7 @@ impl Class {
         }
         let same = !message.opaque && message.digest == detail.last && detail.content.meaning() == Meaning::Constant;
         let share = if same { ECHO_SHARE } else { REPLY_SHARE };
-        if since > (self.last_gap.beat * SECOND as f32) as Nanos / share {
+        if since > (last_gap.beat * SECOND as f32) as Nanos / share {
             return false;
         }
         let replies = &mut detail.replies;
@@ -978,7 +1009,7 @@ impl Class {
 
     /// Whether a beat of this class is due and the message holds it: its end, its beginning, or anywhere in a small one.
     fn is_due_in(&self, message: &Message<'_>) -> bool {
-        let Some(detail) = self.detail.as_ref().filter(|_| self.from == message.from) else { return false };
+        let Some(detail) = self.detail().filter(|_| self.keys.from == message.from) else { return false };
         let Some((_, period)) = detail.track().and_then(Track::timer) else { return false };
         let since = message.time.since(self.last) as f32 / SECOND as f32 / period;
         if !(0.6..3.0).contains(&since) {
@@ -993,7 +1024,7 @@ impl Class {
 
     /// What the class is, judged by what it says and what is answered; `None` if neither a heartbeat nor a poll.
     fn kind(&self) -> Option<BeatKind> {
-        let detail = self.detail.as_ref()?;
+        let detail = self.detail()?;
         let track = detail.track()?;
         let content = &detail.content;
         match content.poll() {
@@ -1189,8 +1220,9 @@ mod tests {
             activity.note(from, chunk.time);
         };
         let contents = |rhythm: &Rhythm| {
-            let of = |side| rhythm.classes.iter().find(|c| c.from == side && c.is_track()).unwrap().detail.clone();
-            (of(Side::Client).unwrap().replies.content, of(Side::Server).unwrap().content)
+            let is = |c: &&Class, side| c.keys.from == side && c.is_track();
+            let of = |side| rhythm.classes.iter().find(|c| is(c, side)).and_then(Class::detail).unwrap().clone();
+            (of(Side::Client).replies.content, of(Side::Server).content)
         };
         for n in 0..8 {
             say(&mut rhythm, Side::Client, n, 0);
@@ -1213,7 +1245,7 @@ mod tests {
                 _ => [&[23, 3, 3, 0, (n % 250) as u8 + 1][..], &vec![0; (n % 250) as usize + 1]].concat(),
             });
             assert!(rhythm.classes.len() <= CLASSES);
-            assert!(size_of::<Class>() <= 88);
+            assert!(size_of::<Class>() <= 64);
             assert!(rhythm.heap() <= MOST_HEAP, "{} bytes", rhythm.heap());
         }
     }
