@@ -59,17 +59,18 @@ impl Mark {
     #[must_use]
     pub fn new(ends: u32, s: &Segment<'_>) -> Self {
         const K: u64 = 0x9E37_79B9_7F4A_7C15;
+        let pair = |upper: u32, lower: u32| (u64::from(upper) << 32) | u64::from(lower);
+        let mix = |a: u64, b: u64| {
+            let product = u128::from(a ^ K) * u128::from(b ^ K.rotate_left(32));
+            (product >> 64) as u64 ^ product as u64
+        };
         let (tsval, tsecr) = s.options.timestamps.unwrap_or_default();
-        let mut h = (u64::from(s.seq) << 32) | u64::from(s.ack);
-        h = (h ^ ((u64::from(tsval) << 32) | u64::from(tsecr))).wrapping_mul(K);
-        h = (h.rotate_left(29) ^ ((u64::from(s.payload_len) << 32) | (u64::from(s.window) << 16) | u64::from(s.ip_id)))
-            .wrapping_mul(K);
         // The sender's port tells the directions apart.
-        let sender = (u64::from(s.src.port) << 8) | u64::from(s.flags.0);
-        h = (h.rotate_left(29) ^ (sender << 32) ^ u64::from(ends)).wrapping_mul(K);
-        let way =
-            (s.link_digest ^ (s.link_digest >> 16) ^ (s.link_digest >> 8) ^ u32::from(s.ttl).wrapping_mul(37)) & 0xff;
-        let hash = ((h ^ (h >> 32)).wrapping_mul(K) >> 32) as u32;
+        let sender = pair(ends, (u32::from(s.src.port) << 8) | u32::from(s.flags.0));
+        let rest = pair(s.payload_len, (u32::from(s.window) << 16) | u32::from(s.ip_id));
+        let hash = (mix(pair(s.seq, s.ack), pair(tsval, tsecr)) ^ mix(sender, rest)).wrapping_mul(K);
+        let way = (s.link_digest ^ u32::from(s.ttl)).wrapping_mul(K as u32) >> 24;
+        let hash = (hash >> 32) as u32;
         Mark { kept: (hash & !0xff) | way, hash }
     }
 

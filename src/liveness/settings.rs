@@ -147,9 +147,12 @@ impl Sample {
     /// The median of so many, in seconds.
     #[must_use]
     pub fn median(&self, count: u32) -> Option<f64> {
-        let median = seconds(median(self.0.map(Rounded::span), count)?);
-        let digits = 10f64.powf(2.0 - median.max(1e-9).log10().floor());
-        Some((median * digits).round() / digits)
+        let median = median(self.0.map(Rounded::span), count)?;
+        let mut digit = 1;
+        while median >= digit * 1000 {
+            digit *= 10;
+        }
+        Some(seconds((median + digit / 2) / digit * digit))
     }
 }
 
