@@ -918,4 +918,94 @@ mod tests {
             assert_eq!((ends.sender(&a, &other), ends.sender(&other, &b), ends.sender(&a, &a)), (None, None, None));
         }
     }
+
+    const CLIENT: Endpoint = Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0001 }, port: 40_000 };
+    const SERVER: Endpoint = Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0002 }, port: 22 };
+
+    /// A segment sent by a side in a second: its flags, SEG.SEQ, SEG.ACK and bytes of payload.
+    fn sent(from: Side, second: i64, flags: u8, seq: u32, ack: u32, payload_len: u32) -> Segment<'static> {
+        let (src, dst) = if from == Side::Client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        Segment {
+            time: Time(second * SECOND),
+            frame: second as u64,
+            src,
+            dst,
+            seq,
+            ack,
+            flags: Flags(flags),
+            window: 500,
+            options: crate::packet::Options::default(),
+            payload_len,
+            payload: &[],
+            ip_id: 0,
+            ttl: 64,
+            link_digest: 0,
+            wire_len: 54 + payload_len,
+        }
+    }
+
+    fn after_segments(segments: &[Segment<'_>]) -> Connection {
+        let mut c = Connection::new(&segments[0]);
+        for s in segments {
+            let from = c.side(s);
+            let shape = c.shape(from, s);
+            c.apply(from, s, shape, false);
+        }
+        c
+    }
+
+    const SYN: u8 = Flags::SYN;
+    const ACK: u8 = Flags::ACK;
+    const FIN_ACK: u8 = Flags::FIN | Flags::ACK;
+
+    #[test]
+    fn the_number_of_a_syn_is_known_whatever_came_after_it() {
+        let syn = sent(Side::Client, 1, SYN, 1000, 0, 0);
+        let syn_ack = sent(Side::Server, 2, SYN | ACK, u32::MAX, 1001, 0);
+        let ack = sent(Side::Client, 3, ACK, 1001, 0, 0);
+        let fin = sent(Side::Client, 4, FIN_ACK, 1001, 0, 0);
+        for later in [
+            vec![],
+            vec![fin],
+            vec![fin, sent(Side::Client, 5, FIN_ACK, 1001, 0, 0)],
+            vec![sent(Side::Client, 4, ACK, 1001, 0, 10), sent(Side::Client, 5, FIN_ACK, 1011, 0, 0)],
+            vec![sent(Side::Client, 4, FIN_ACK, 1001, 0, 1)],
+            // Bytes that were not captured.
+            vec![sent(Side::Client, 4, ACK, 1500, 0, 0), sent(Side::Client, 5, FIN_ACK, 1500, 0, 0)],
+            vec![sent(Side::Server, 4, ACK, 0, 1500, 0)],
+        ] {
+            let c = after_segments(&[vec![syn, syn_ack, ack], later].concat());
+            assert_eq!((c.isn(Side::Client), c.isn(Side::Server)), (Some(1000), Some(u32::MAX)), "{c:?}");
+            assert_eq!(c.handshake(), Handshake::Full);
+        }
+        let c = after_segments(&[syn]);
+        assert_eq!((c.isn(Side::Client), c.isn(Side::Server), c.handshake()), (Some(1000), None, Handshake::Partial));
+        let c = after_segments(&[ack]);
+        assert_eq!((c.isn(Side::Client), c.handshake()), (None, Handshake::None));
+    }
+
+    #[test]
+    fn what_is_in_flight_is_as_old_as_its_oldest_byte_or_its_last_progress() {
+        let opened = [sent(Side::Client, 1, SYN, 1000, 0, 0), sent(Side::Server, 2, SYN | ACK, 5000, 1001, 0)];
+        let since = |later: &[Segment<'static>]| {
+            let c = after_segments(&[&opened, later].concat());
+            let at = c.flight(Side::Client).0 / SECOND;
+            (c.half[Side::Client].in_flight(), at)
+        };
+        assert_eq!(since(&[sent(Side::Client, 4, FIN_ACK, 1001, 5001, 0)]), (true, 4));
+        let data = [sent(Side::Client, 4, ACK, 1001, 5001, 10), sent(Side::Client, 6, ACK, 1011, 5001, 10)];
+        assert_eq!(since(&data), (true, 4));
+        let half = sent(Side::Server, 7, ACK, 5001, 1011, 0);
+        assert_eq!(since(&[data[0], data[1], half]), (true, 7));
+        let next = sent(Side::Client, 9, ACK, 1021, 5001, 10);
+        assert_eq!(since(&[data[0], data[1], sent(Side::Server, 7, ACK, 5001, 1021, 0), next]), (true, 9));
+    }
+
+    #[test]
+    fn a_finished_connection_tells_since_when() {
+        let mut c = after_segments(&[sent(Side::Client, 1, SYN, 1000, 0, 0)]);
+        assert_eq!(c.finished(), None);
+        c.finish(Time(-5 * SECOND));
+        assert_eq!(c.finished(), Some(Time(-5 * SECOND)));
+    }
 }
