@@ -449,13 +449,16 @@ impl Flows {
         let mut flows = [None; BATCH];
         for (sought, found) in segments.iter_mut().zip(&mut flows) {
             if let Some(sought) = sought.as_mut().filter(|sought| sought.mine) {
-                sought.mark();
-                self.recent.prefetch(sought.mark);
                 sought.likely = self.table.likely(sought.hash);
                 let flow = self.table.likely_flow(sought.likely);
                 flow.inspect(|flow| prefetch(*flow));
                 *found = flow.map(|flow| (flow, sought.segment.payload_len > 0));
             }
+        }
+        // Made here, the marks take the time that the flows' lines take to come.
+        for sought in segments.iter_mut().flatten().filter(|sought| sought.mine) {
+            sought.mark();
+            self.recent.prefetch(sought.mark);
         }
         for (flow, payload) in flows.iter().flatten() {
             flow.prefetch(0, *payload);
