@@ -266,6 +266,28 @@ pub struct Segment<'a> {
     pub wire_len: u32,
 }
 
+#[cfg(test)]
+impl Segment<'_> {
+    /// A bare acknowledgment of a client, for tests to vary.
+    pub const ACK: Segment<'static> = Segment {
+        time: Time(0),
+        frame: 1,
+        src: Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0001 }, port: 40_000 },
+        dst: Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0002 }, port: 443 },
+        seq: 1,
+        ack: 1,
+        flags: Flags(Flags::ACK),
+        window: 500,
+        options: Options { timestamps: None, window_scale: None },
+        payload_len: 0,
+        payload: &[],
+        ip_id: 0,
+        ttl: 64,
+        link_digest: 5,
+        wire_len: 54,
+    };
+}
+
 /// What an ICMP or ICMPv6 error says of a TCP segment that it quotes (RFC 792, RFC 4443).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {

@@ -678,7 +678,7 @@ impl Connection {
         let new = u64::from(advance.min(space) - fin.min(advance));
         let begins = !me.in_flight() && (me.known.has(Known::UNA) || flight == Time::default());
         // A FIN right behind the SYN takes one number; anything else, and SND.NXT tells the SYN's no longer.
-        if self.stream.is_none() && (advance != 1 || me.known.has(Known::FIN)) {
+        if advance != 1 || me.known.has(Known::FIN) {
             self.keep_isn(from);
         }
         let me = &mut self.half[from];
@@ -919,29 +919,11 @@ mod tests {
         }
     }
 
-    const CLIENT: Endpoint = Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0001 }, port: 40_000 };
-    const SERVER: Endpoint = Endpoint { address: Address { upper: 0, lower: 0xffff_0a00_0002 }, port: 22 };
-
     /// A segment sent by a side in a second: its flags, SEG.SEQ, SEG.ACK and bytes of payload.
     fn sent(from: Side, second: i64, flags: u8, seq: u32, ack: u32, payload_len: u32) -> Segment<'static> {
-        let (src, dst) = if from == Side::Client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
-        Segment {
-            time: Time(second * SECOND),
-            frame: second as u64,
-            src,
-            dst,
-            seq,
-            ack,
-            flags: Flags(flags),
-            window: 500,
-            options: crate::packet::Options::default(),
-            payload_len,
-            payload: &[],
-            ip_id: 0,
-            ttl: 64,
-            link_digest: 0,
-            wire_len: 54 + payload_len,
-        }
+        let Segment { src: client, dst: server, .. } = Segment::ACK;
+        let (src, dst) = if from == Side::Client { (client, server) } else { (server, client) };
+        Segment { time: Time(second * SECOND), src, dst, seq, ack, flags: Flags(flags), payload_len, ..Segment::ACK }
     }
 
     fn after_segments(segments: &[Segment<'_>]) -> Connection {

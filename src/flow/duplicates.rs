@@ -16,10 +16,8 @@ const REMEMBERED: u32 = 4;
 
 /// Segments in a bucket: what the hash of one is compared with.
 const WAYS: usize = 8;
-/// Buckets at first.
-const FEWEST_BUCKETS: usize = 1 << LEAST_BITS;
-/// Bits of the hash that choose among them.
-const LEAST_BITS: u32 = 8;
+/// Buckets at first: as many as the part of a hash tells apart that is not kept.
+const FEWEST_BUCKETS: usize = 1 << 8;
 /// Buckets at most, 4 MB: enough for a million segments a second. With more, a copy may be missed whose bucket has seen as
 /// many others since as it holds.
 const MOST_BUCKETS: usize = 1 << 16;
@@ -28,8 +26,8 @@ const MOST_BUCKETS: usize = 1 << 16;
 /// need none.
 #[derive(Debug)]
 pub struct Recent {
-    /// A power of two of them. Which one is a segment's is said by the part of its hash that is not kept, and where there
-    /// are more than at first by the kept part besides.
+    /// A power of two of them. Which one is a segment's is said by the lowest bits of its hash: those that are not kept, and
+    /// where there are more than at first some that are.
     buckets: Vec<Bucket>,
 }
 
@@ -77,8 +75,7 @@ impl Mark {
     /// The place of its bucket among so many.
     #[inline]
     fn place(self, buckets: usize) -> usize {
-        let first = self.hash as usize & (FEWEST_BUCKETS - 1);
-        (first | self.kept as usize >> 8 << LEAST_BITS) & (buckets - 1)
+        self.hash as usize & (buckets - 1)
     }
 }
 
@@ -157,8 +154,7 @@ impl Recent {
             let mut upper = Bucket::default();
             // The oldest first, so that the order stays.
             for (mark, seen) in old.marks.into_iter().zip(old.seen).rev().filter(|kept| *kept != (0, 0)) {
-                let moves = (mark as usize >> 8 << LEAST_BITS) & half != 0;
-                if moves { &mut upper } else { &mut self.buckets[at] }.push(mark, seen);
+                if mark as usize & half != 0 { &mut upper } else { &mut self.buckets[at] }.push(mark, seen);
             }
             self.buckets.push(upper);
         }
@@ -214,27 +210,9 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Address, Endpoint, Flags, Options};
 
     fn segment(seq: u32, micros: i64) -> Segment<'static> {
-        let end = |port| Endpoint { address: Address::v4([10, 0, 0, 1]), port };
-        Segment {
-            time: Time(micros * 1000),
-            frame: 1,
-            src: end(40_000),
-            dst: end(443),
-            seq,
-            ack: 1,
-            flags: Flags(Flags::ACK),
-            window: 500,
-            options: Options::default(),
-            payload_len: 0,
-            payload: &[],
-            ip_id: 7,
-            ttl: 64,
-            link_digest: 5,
-            wire_len: 66,
-        }
+        Segment { time: Time(micros * 1000), seq, ip_id: 7, ..Segment::ACK }
     }
 
     impl Recent {

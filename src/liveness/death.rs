@@ -58,9 +58,7 @@ fn slack(span: Nanos) -> Nanos {
 #[must_use]
 pub fn on_reset(c: &Connection, l: &Liveness, from: Side, s: &Segment<'_>) -> Option<Death> {
     let me = &c.half[from];
-    if me.known.has(Known::RESET)
-        || (c.handshake() == Handshake::Partial && c.packets.0.iter().map(|sent| u64::from(*sent)).sum::<u64>() <= 2)
-    {
+    if me.known.has(Known::RESET) || (c.handshake() == Handshake::Partial && c.segments() <= 2) {
         return None;
     }
     refusal(c, l, from, s).or_else(|| own_act(c, l, from, s.time, Some(s.frame)))

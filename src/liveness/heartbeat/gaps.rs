@@ -6,7 +6,6 @@
 
 use std::sync::LazyLock;
 
-use super::grow;
 use crate::flow::prefetch::prefetch;
 use crate::summary::{Interval, Trigger};
 
@@ -169,9 +168,13 @@ impl Gaps {
         self.bounds = (self.bounds.0.min(gap.beat), self.bounds.1.max(gap.beat));
         let at = self.seen as usize % KEPT;
         if at == self.room.len() {
-            // Few messages recur; most of those that do go on to.
+            // Few messages recur; most of those that do go on to. A fresh piece of memory malloc has at hand more often than
+            // room behind the old one.
             let more = if at == 0 { FEWEST } else { ROOM - at % ROOM };
-            grow(&mut self.room, at + more, gap);
+            let mut wider = Vec::with_capacity(at + more);
+            wider.extend_from_slice(&self.room);
+            wider.resize(at + more, gap);
+            self.room = wider.into_boxed_slice();
         }
         self.room[at] = gap;
         self.seen = self.seen.saturating_add(1);

@@ -114,15 +114,6 @@ fn span(earlier: Time, time: Time) -> f32 {
     time.since(earlier).max(0) as f32 / SECOND as f32
 }
 
-/// Makes room for `len` values in all, at least as many as before; the new ones are `fill`. They are put in a fresh piece of
-/// memory, which malloc has at hand more often than room behind the old one.
-fn grow<T: Copy>(room: &mut Box<[T]>, len: usize, fill: T) {
-    let mut wider = Vec::with_capacity(len);
-    wider.extend_from_slice(room);
-    wider.resize(len, fill);
-    *room = wider.into_boxed_slice();
-}
-
 /// A time, or never, in the size of a time: a capture may hold a million of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(i64);
