@@ -440,13 +440,15 @@ impl<W: Write> Told<W> {
 
     /// Runs what tells events, with their receiver if anyone asks for them.
     fn hear<T>(&mut self, run: impl FnOnce(&mut Sink<'_>) -> T) -> T {
-        let asked = self.wanted
-            || self.evidence.is_some()
-            || self.tables.is_some()
-            || self.metrics.is_some()
-            || self.sockets.is_some()
-            || self.tui.is_some()
-            || self.page.is_some();
+        // Named one by one, so that a further one is not forgotten here.
+        let Told { wanted, evidence, tables, metrics, sockets, tui, page, lines: _, result: _ } = self;
+        let asked = *wanted
+            || evidence.is_some()
+            || tables.is_some()
+            || metrics.is_some()
+            || sockets.is_some()
+            || tui.is_some()
+            || page.is_some();
         let mut tell = |event: &Event| self.tell(event);
         run(&mut if asked { Some(&mut tell) } else { None })
     }

@@ -403,8 +403,9 @@ impl Connection {
     }
 
     /// SND.NXT is about to move past what was seen, and tells the SYN's number no longer.
+    #[inline]
     fn keep_isn(&mut self, side: Side) {
-        if self.half[side].known.has(Known::SYN) {
+        if self.stream.is_none() && self.half[side].known.has(Known::SYN) {
             self.stream();
         }
     }
