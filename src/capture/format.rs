@@ -64,6 +64,44 @@ pub(super) trait Format {
     }
 }
 
+/// Frames given at a time: for the analyzer, which fetches what several need from memory side by side, and among
+/// several threads takes only a part of them.
+const TOGETHER: usize = 256;
+
+/// Frames that a walk has found and not given yet.
+pub(super) struct Found<'data, 'sink> {
+    /// Those before `len`.
+    frames: [Frame<'data>; TOGETHER],
+    len: usize,
+    sink: &'sink mut dyn FnMut(&[Frame<'_>]),
+}
+
+impl<'data, 'sink> Found<'data, 'sink> {
+    /// None so far.
+    pub(super) fn new(sink: &'sink mut dyn FnMut(&[Frame<'_>])) -> Self {
+        let none = Frame { time: Time(0), number: 0, link: LinkType(0), interface: 0, wire_len: 0, data: &[] };
+        Found { frames: [none; TOGETHER], len: 0, sink }
+    }
+
+    /// One more.
+    #[inline]
+    pub(super) fn add(&mut self, frame: Frame<'data>) {
+        self.frames[self.len] = frame;
+        self.len += 1;
+        if self.len == TOGETHER {
+            (self.sink)(&self.frames);
+            self.len = 0;
+        }
+    }
+
+    /// The walk ends: gives the last ones.
+    pub(super) fn give(self) {
+        if self.len > 0 {
+            (self.sink)(&self.frames[..self.len]);
+        }
+    }
+}
+
 /// How far a walk came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Walked {
@@ -126,4 +164,27 @@ pub(super) fn chain(
 #[inline]
 pub(super) fn near(a: Time, b: Time) -> bool {
     a.0.abs_diff(b.0) <= NEAR as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_frames_found_are_given_once_and_in_order() {
+        for count in [0, 1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER] {
+            let mut given = Vec::new();
+            let mut sink = |frames: &[Frame<'_>]| {
+                assert!((1..=TOGETHER).contains(&frames.len()));
+                given.extend(frames.iter().map(|frame| frame.number as usize));
+            };
+            let mut found = Found::new(&mut sink);
+            for number in 0..count as u64 {
+                let link = LinkType(1);
+                found.add(Frame { time: Time(0), number, link, interface: 0, wire_len: 0, data: &[] });
+            }
+            found.give();
+            assert!(given.into_iter().eq(0..count));
+        }
+    }
 }

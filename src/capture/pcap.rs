@@ -4,7 +4,7 @@
 
 use pcap_parser::{PcapHeader, parse_pcap_header};
 
-use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, chain, near, places};
+use super::format::{BELIEVED_RECORD, Format, Found, Next, Tally, Walked, chain, near, places};
 use crate::packet::{Frame, LinkType, SECOND, Time};
 
 /// Length of the file header.
@@ -16,9 +16,6 @@ const USUAL_RECORD: u32 = BELIEVED_RECORD as u32;
 pub(super) const LONGEST_RECORD: u32 = 16 * 1024 * 1024;
 /// Unusual records of a file that are looked at closely; with more of them they are what is usual there.
 const MAX_DOUBTS: u32 = 1000;
-
-/// Frames given at a time: enough that the analyzer can fetch what they need from memory side by side.
-const BATCH: usize = 32;
 
 /// Whether a file begins with one of the format's magic numbers.
 pub(super) fn is_pcap(head: &[u8]) -> bool {
@@ -142,10 +139,7 @@ impl Pcap {
 
 impl Format for Pcap {
     fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked {
-        let mut used = 0;
-        let none = Frame { time: Time(0), number: 0, link: self.link, interface: 0, wire_len: 0, data: &[] };
-        let mut batch = [none; BATCH];
-        let mut filled = 0;
+        let (mut used, mut found) = (0, Found::new(sink));
         // Where a search for a good record begins if the next one is damaged.
         let mut search = 1;
         let next = loop {
@@ -169,25 +163,18 @@ impl Format for Pcap {
             }
             tally.frames += 1;
             tally.last = time;
-            batch[filled] = Frame {
+            found.add(Frame {
                 time,
                 number: tally.frames,
                 link: self.link,
                 interface: 0,
                 wire_len: wire_len.max(captured),
                 data: packet,
-            };
-            filled += 1;
-            if filled == BATCH {
-                sink(&batch);
-                filled = 0;
-            }
+            });
             search = used + self.record_header;
             used += end;
         };
-        if filled > 0 {
-            sink(&batch[..filled]);
-        }
+        found.give();
         Walked { used, next }
     }
 

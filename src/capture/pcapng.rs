@@ -6,7 +6,7 @@ use pcap_parser::pcapng::{
     parse_nameresolutionblock_le,
 };
 
-use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, places};
+use super::format::{BELIEVED_RECORD, Format, Found, Next, Tally, Walked, places};
 use super::pcap::LONGEST_RECORD;
 use crate::packet::{Frame, LinkType, Nanos, SECOND, Time};
 
@@ -226,9 +226,9 @@ impl Pcapng {
         }
     }
 
-    /// Gives the packet of a whole block to `sink`.
+    /// Finds the packet of a whole block.
     #[inline]
-    fn packet(&mut self, kind: u32, block: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) {
+    fn packet<'data>(&mut self, kind: u32, block: &'data [u8], tally: &mut Tally, found: &mut Found<'data, '_>) {
         let simple = kind == SIMPLE_PACKET;
         let (data_at, id) = match kind {
             SIMPLE_PACKET => (12, 0),
@@ -268,13 +268,13 @@ impl Pcapng {
         tally.frames += 1;
         tally.last = time;
         let link = interface.link;
-        sink(&[Frame { time, number: tally.frames, link, interface: id, wire_len: wire_len.max(captured), data }]);
+        found.add(Frame { time, number: tally.frames, link, interface: id, wire_len: wire_len.max(captured), data });
     }
 }
 
 impl Format for Pcapng {
     fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked {
-        let mut used = 0;
+        let (mut used, mut found) = (0, Found::new(sink));
         let next = loop {
             let rest = &data[used..];
             let damaged = |what: String| Next::Damaged { what, search: used + 1 };
@@ -303,11 +303,12 @@ impl Format for Pcapng {
                 INTERFACE => self.interface(block),
                 STATISTICS => self.statistics(block),
                 NAMES => self.names(block, tally),
-                PACKET | SIMPLE_PACKET | ENHANCED_PACKET => self.packet(kind, block, tally, sink),
+                PACKET | SIMPLE_PACKET | ENHANCED_PACKET => self.packet(kind, block, tally, &mut found),
                 _ => {}
             }
             used += block.len();
         };
+        found.give();
         Walked { used, next }
     }
 
@@ -470,8 +471,9 @@ pub(super) mod tests {
     fn all(bytes: &[u8]) -> (crate::capture::pcap::tests::Seen, Pcapng, Tally, Next) {
         let (mut format, mut tally, mut seen) = (Pcapng::default(), Tally::default(), Vec::new());
         let walked = format.walk(bytes, &mut tally, &mut |frames| {
-            let f = &frames[0];
-            seen.push((f.time.0, f.number, f.interface, f.link.0, f.wire_len, f.data.to_vec()));
+            seen.extend(
+                frames.iter().map(|f| (f.time.0, f.number, f.interface, f.link.0, f.wire_len, f.data.to_vec())),
+            );
         });
         (seen, format, tally, walked.next)
     }

@@ -1,6 +1,6 @@
 //! The format of Solaris' snoop (RFC 1761; more link types in RFC 3827): a file header, then records, all big-endian.
 
-use super::format::{BELIEVED_RECORD, Format, Next, Tally, Walked, chain, places};
+use super::format::{BELIEVED_RECORD, Format, Found, Next, Tally, Walked, chain, places};
 use super::pcap::LONGEST_RECORD;
 use crate::packet::{Frame, LinkType, SECOND, Time};
 
@@ -104,7 +104,7 @@ fn link_type(datalink: u32) -> Result<LinkType, String> {
 
 impl Format for Snoop {
     fn walk(&mut self, data: &[u8], tally: &mut Tally, sink: &mut dyn FnMut(&[Frame<'_>])) -> Walked {
-        let mut used = 0;
+        let (mut used, mut found) = (0, Found::new(sink));
         // Where a search for a good record begins if the next one is damaged.
         let mut search = 1;
         let next = loop {
@@ -120,17 +120,18 @@ impl Format for Snoop {
             self.dropped = Some(record.dropped);
             tally.frames += 1;
             tally.last = record.time;
-            sink(&[Frame {
+            found.add(Frame {
                 time: record.time,
                 number: tally.frames,
                 link: self.link,
                 interface: 0,
                 wire_len: record.wire_len.max(packet.len() as u32),
                 data: packet,
-            }]);
+            });
             search = used + RECORD_HEADER;
             used += record.len;
         };
+        found.give();
         Walked { used, next }
     }
 
