@@ -9,7 +9,7 @@ use crate::flow::table::Table;
 use crate::liveness::findings::FailOn;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{self, Context};
-use crate::packet::{Address, Endpoint, Time};
+use crate::packet::{Address, Endpoint, Skip, Time};
 use crate::phrase::count;
 use crate::sockets::Sockets;
 use crate::summary::{Both, FlowSummary, Handshake, Side};
@@ -29,6 +29,18 @@ pub struct Skipped {
     pub fragments: u64,
     /// Copies of a frame captured before.
     pub duplicates: u64,
+}
+
+impl Skipped {
+    /// Counts one that decoding gave up for this reason.
+    pub fn add(&mut self, reason: Skip) {
+        match reason {
+            Skip::NotTcp => self.not_tcp += 1,
+            Skip::Malformed => self.malformed += 1,
+            Skip::Truncated => self.truncated += 1,
+            Skip::Fragment => self.fragments += 1,
+        }
+    }
 }
 
 /// What came of a capture.

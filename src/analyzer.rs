@@ -17,11 +17,11 @@ use crate::liveness::Out;
 use crate::liveness::heartbeat::Heard;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict;
-use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Skip, Time};
+use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Time};
 use crate::summary::{End, FlowSummary, Side};
 use crate::watch::{Reopening, Watched};
 
-/// Frames whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
+/// Segments whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
 /// that what was fetched is still in the first-level cache when its turn comes.
 pub const BATCH: usize = 32;
 
@@ -104,8 +104,8 @@ pub struct SoFar<'a> {
 pub enum Handed<S> {
     /// A segment, and the hash of its ends.
     Segment(u32, S),
-    /// An ICMP error.
-    Icmp(IcmpError),
+    /// An ICMP error, and the hash of the ends that it is about.
+    Icmp(u32, IcmpError),
     /// The time that had come before it stepped back: what fell due until then has done so.
     Time(Time),
 }
@@ -117,7 +117,7 @@ impl<S> Handed<S> {
     pub fn map<T>(self, make: impl FnOnce(S) -> T) -> Handed<T> {
         match self {
             Handed::Segment(hash, segment) => Handed::Segment(hash, make(segment)),
-            Handed::Icmp(error) => Handed::Icmp(error),
+            Handed::Icmp(hash, error) => Handed::Icmp(hash, error),
             Handed::Time(time) => Handed::Time(time),
         }
     }
@@ -128,7 +128,7 @@ impl<S> Handed<S> {
     pub fn as_ref(&self) -> Handed<&S> {
         match self {
             Handed::Segment(hash, segment) => Handed::Segment(*hash, segment),
-            Handed::Icmp(error) => Handed::Icmp(*error),
+            Handed::Icmp(hash, error) => Handed::Icmp(*hash, *error),
             Handed::Time(time) => Handed::Time(*time),
         }
     }
@@ -141,8 +141,6 @@ pub type Others<'a> = dyn FnMut(Handed<&Segment<'_>>) + 'a;
 struct Sought<'a> {
     /// The hash of its ends.
     hash: u32,
-    /// Whether its flow belongs to this analyzer's share.
-    mine: bool,
     /// What was found under it when the batch began.
     likely: Likely,
     /// What it is known by while copies may come, from when its options are read.
@@ -152,13 +150,41 @@ struct Sought<'a> {
 
 impl<'a> Sought<'a> {
     #[inline]
-    fn new(options: &Options, hash: u32, segment: Segment<'a>) -> Self {
-        Sought { hash, mine: options.has(hash), likely: Likely::default(), mark: Mark::default(), segment }
+    fn new(hash: u32, segment: Segment<'a>) -> Self {
+        Sought { hash, likely: Likely::default(), mark: Mark::default(), segment }
     }
 
     #[inline]
     fn mark(&mut self) {
         self.mark = Mark::new(self.hash, &self.segment);
+    }
+}
+
+/// Segments whose flows are fetched together.
+struct Batch<'a> {
+    /// Those before `len`; what is left behind means nothing.
+    sought: [Option<Sought<'a>>; BATCH],
+    len: usize,
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        // One by one, or all bytes of each would be copied from a `None`.
+        Batch { sought: array::from_fn(|_| None), len: 0 }
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Puts a segment into the next place, where it stays only if it is then sought ([`Flows::seek`]).
+    #[inline(always)]
+    fn next(&mut self, hash: u32, segment: Segment<'a>) -> &mut Sought<'a> {
+        self.sought[self.len].insert(Sought::new(hash, segment))
+    }
+
+    /// The time of the last segment.
+    fn last(&self) -> Option<Time> {
+        let last = self.sought[..self.len].last()?.as_ref()?;
+        Some(last.segment.time)
     }
 }
 
@@ -210,75 +236,80 @@ impl Analyzer {
 
     /// Takes the next frames, and hands on what of them belongs to another's share of the flows.
     pub fn frames_and_others(&mut self, frames: &[Frame<'_>], others: &mut Others<'_>, sink: &mut Sink<'_>) {
-        for batch in frames.chunks(BATCH) {
-            self.count(batch);
-            // One by one, or all bytes of each would be copied from a `None`.
-            let mut plain: [Option<Sought<'_>>; BATCH] = array::from_fn(|_| None);
-            for (frame, plain) in batch.iter().zip(&mut plain) {
-                if let Some((segment, options)) = decode::plain(frame) {
-                    let sought = plain.insert(self.seek(table::hash(&segment.src, &segment.dst), segment));
-                    options.read_into(&mut sought.segment);
+        self.count(frames);
+        let mut batch = Batch::default();
+        for frame in frames {
+            let Analyzer { decoder, analysis, flows, options, time, .. } = self;
+            if frame.time < *time {
+                // A segment of this time lets fall due what is due until then.
+                if batch.last().is_none_or(|last| last < *time) {
+                    flows.take_batch(&mut batch, options, analysis, sink);
+                    flows.fall_due(*time, sink);
                 }
+                others(Handed::Time(*time));
             }
-            self.flows.prefetch(&mut plain[..batch.len()]);
-            for (frame, plain) in batch.iter().zip(&plain) {
-                let Analyzer { decoder, analysis, flows, options, time, .. } = self;
-                if frame.time < *time {
-                    others(Handed::Time(*time));
+            *time = frame.time;
+            if let Some((segment, unread)) = decode::plain(frame) {
+                analysis.tcp_segments += 1;
+                let hash = table::hash(&segment.src, &segment.dst);
+                let sought = batch.next(hash, segment);
+                unread.read_into(&mut sought.segment);
+                if !options.has(hash) {
+                    others(Handed::Segment(hash, &sought.segment));
+                } else if flows.seek(&mut batch) {
+                    flows.take_batch(&mut batch, options, analysis, sink);
                 }
-                *time = frame.time;
-                flows.fall_due(frame.time, sink);
-                match plain {
-                    Some(sought) => flows.of_share(options, sought, analysis, others, sink),
-                    None => flows.patient(options, &decoder.patient(frame), analysis, others, sink),
-                }
+                continue;
             }
-        }
-    }
-
-    /// Takes what another analyzer handed over: all of it belongs to this one's share.
-    pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<Segment<'a>>>) {
-        let (mut batch, mut count): ([Option<Sought<'_>>; BATCH], _) = (array::from_fn(|_| None), 0);
-        for handed in handed {
-            match handed {
-                Handed::Segment(hash, segment) => {
-                    batch[count] = Some(self.seek(hash, segment));
-                    count += 1;
-                    if count == BATCH {
-                        self.take_sought(&mut batch);
-                        count = 0;
+            match decoder.patient(frame) {
+                Decoded::Segment(segment) => {
+                    analysis.tcp_segments += 1;
+                    let hash = table::hash(&segment.src, &segment.dst);
+                    if options.has(hash) {
+                        flows.take_batch(&mut batch, options, analysis, sink);
+                        flows.take_alone(hash, segment, options, analysis, sink);
+                    } else {
+                        others(Handed::Segment(hash, &segment));
                     }
                 }
-                Handed::Icmp(error) => {
-                    self.take_sought(&mut batch[..std::mem::take(&mut count)]);
-                    self.flows.icmp(&self.options, &error, &mut |_| ());
+                Decoded::Icmp(error) => {
+                    analysis.skipped.not_tcp += 1;
+                    let hash = table::hash(&error.src, &error.dst);
+                    if options.has(hash) {
+                        flows.take_batch(&mut batch, options, analysis, sink);
+                        flows.icmp(hash, &error, options, sink);
+                    } else {
+                        others(Handed::Icmp(hash, error));
+                    }
                 }
-                Handed::Time(time) => {
-                    self.take_sought(&mut batch[..std::mem::take(&mut count)]);
-                    self.flows.fall_due(time, &mut None);
-                }
+                Decoded::Skipped(skip) => analysis.skipped.add(skip),
             }
         }
-        self.take_sought(&mut batch[..count]);
+        let Analyzer { analysis, flows, options, time, .. } = self;
+        flows.take_batch(&mut batch, options, analysis, sink);
+        flows.fall_due(*time, sink);
     }
 
-    /// Begins to look for a segment's flow.
-    #[inline]
-    fn seek<'a>(&self, hash: u32, segment: Segment<'a>) -> Sought<'a> {
-        let sought = Sought::new(&self.options, hash, segment);
-        if sought.mine {
-            self.flows.table.prefetch(hash);
+    /// Takes what another analyzer handed over.
+    pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<Segment<'a>>>) {
+        let Analyzer { analysis, flows, options, .. } = self;
+        let mut batch = Batch::default();
+        for handed in handed {
+            if let Handed::Segment(hash, segment) = handed {
+                batch.next(hash, segment);
+                if flows.seek(&mut batch) {
+                    flows.take_batch(&mut batch, options, analysis, &mut None);
+                }
+                continue;
+            }
+            flows.take_batch(&mut batch, options, analysis, &mut None);
+            match handed {
+                Handed::Segment(..) => {}
+                Handed::Icmp(hash, error) => flows.icmp(hash, &error, options, &mut None),
+                Handed::Time(time) => flows.fall_due(time, &mut None),
+            }
         }
-        sought
-    }
-
-    fn take_sought(&mut self, batch: &mut [Option<Sought<'_>>]) {
-        self.flows.prefetch(batch);
-        for sought in batch.iter().flatten() {
-            let Analyzer { analysis, flows, options, .. } = self;
-            flows.fall_due(sought.segment.time, &mut None);
-            flows.of_share(options, sought, analysis, &mut |_| (), &mut None);
-        }
+        flows.take_batch(&mut batch, options, analysis, &mut None);
     }
 
     /// Counts frames and notes their times.
@@ -447,16 +478,14 @@ impl Flows {
     /// of them, so that nothing is waited for alone.
     fn prefetch(&self, segments: &mut [Option<Sought<'_>>]) {
         let mut flows = [None; BATCH];
-        for (sought, found) in segments.iter_mut().zip(&mut flows) {
-            if let Some(sought) = sought.as_mut().filter(|sought| sought.mine) {
-                sought.likely = self.table.likely(sought.hash);
-                let flow = self.table.likely_flow(sought.likely);
-                flow.inspect(|flow| prefetch(*flow));
-                *found = flow.map(|flow| (flow, sought.segment.payload_len > 0));
-            }
+        for (sought, found) in segments.iter_mut().flatten().zip(&mut flows) {
+            sought.likely = self.table.likely(sought.hash);
+            let flow = self.table.likely_flow(sought.likely);
+            flow.inspect(|flow| prefetch(*flow));
+            *found = flow.map(|flow| (flow, sought.segment.payload_len > 0));
         }
         // Made here, the marks take the time that the flows' lines take to come.
-        for sought in segments.iter_mut().flatten().filter(|sought| sought.mine) {
+        for sought in segments.iter_mut().flatten() {
             sought.mark();
             self.recent.prefetch(sought.mark);
         }
@@ -470,49 +499,46 @@ impl Flows {
         }
     }
 
-    /// Counts a segment and takes it, if its flow belongs to this share and is wanted.
+    /// Begins to look for the flow of the segment put into the batch last; true if the batch is full.
     #[inline]
-    fn of_share(
-        &mut self,
-        options: &Options,
-        sought: &Sought<'_>,
-        analysis: &mut Analysis,
-        others: &mut Others<'_>,
-        sink: &mut Sink<'_>,
-    ) {
-        let s = &sought.segment;
-        analysis.tcp_segments += 1;
-        if !sought.mine {
-            others(Handed::Segment(sought.hash, s));
-        } else if options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
-            analysis.skipped.duplicates += 1;
+    fn seek(&self, batch: &mut Batch<'_>) -> bool {
+        if let Some(sought) = &batch.sought[batch.len] {
+            self.table.prefetch(sought.hash);
+        }
+        batch.len += 1;
+        batch.len == BATCH
+    }
+
+    /// Takes the segments of a batch, which is empty then.
+    fn take_batch(&mut self, batch: &mut Batch<'_>, options: &Options, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+        let segments = &mut batch.sought[..std::mem::take(&mut batch.len)];
+        self.prefetch(segments);
+        for sought in segments.iter().flatten() {
+            self.take_wanted(sought, options, analysis, sink);
         }
     }
 
-    /// Takes what a frame that is not plain held, which may belong to any share.
-    fn patient(
+    /// Takes a segment that is in no batch.
+    fn take_alone(
         &mut self,
+        hash: u32,
+        segment: Segment<'_>,
         options: &Options,
-        decoded: &Decoded<'_>,
         analysis: &mut Analysis,
-        others: &mut Others<'_>,
         sink: &mut Sink<'_>,
     ) {
-        let skipped = &mut analysis.skipped;
-        match decoded {
-            Decoded::Segment(segment) => {
-                let mut sought = Sought::new(options, table::hash(&segment.src, &segment.dst), *segment);
-                sought.mark();
-                self.of_share(options, &sought, analysis, others, sink);
-            }
-            Decoded::Icmp(error) => {
-                skipped.not_tcp += 1;
-                self.icmp(options, error, others);
-            }
-            Decoded::Skipped(Skip::NotTcp) => skipped.not_tcp += 1,
-            Decoded::Skipped(Skip::Malformed) => skipped.malformed += 1,
-            Decoded::Skipped(Skip::Truncated) => skipped.truncated += 1,
-            Decoded::Skipped(Skip::Fragment) => skipped.fragments += 1,
+        let mut sought = Sought::new(hash, segment);
+        sought.mark();
+        self.take_wanted(&sought, options, analysis, sink);
+    }
+
+    /// Takes a segment, if its flow is wanted.
+    #[inline]
+    fn take_wanted(&mut self, sought: &Sought<'_>, options: &Options, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+        let s = &sought.segment;
+        self.fall_due(s.time, sink);
+        if options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
+            analysis.skipped.duplicates += 1;
         }
     }
 
@@ -524,7 +550,7 @@ impl Flows {
             self.let_go(s.time, sink);
         }
         let Some((known, from)) = self.table.find_likely(*likely, *hash, &s.src, &s.dst) else {
-            self.open(*hash, s, sink);
+            self.open(*hash, s, s.frame, sink);
             return true;
         };
         let watched = self.table.get_mut(known);
@@ -549,7 +575,7 @@ impl Flows {
             Reopening::Yes(first) => {
                 let first = first.unwrap_or(*s);
                 self.close(known, first.time, sink);
-                let opened = self.open(hash, &first, sink);
+                let opened = self.open(hash, &first, s.frame, sink);
                 if first.frame != s.frame {
                     let from = self.table.get(opened).side(s);
                     self.recent.add(Mark::new(hash, s), 1, s);
@@ -559,11 +585,11 @@ impl Flows {
         }
     }
 
-    /// Begins a flow with its first segment.
+    /// Begins a flow with its first segment, at a frame that may come later than that.
     #[inline(never)]
-    fn open(&mut self, hash: u32, first: &Segment<'_>, sink: &mut Sink<'_>) -> usize {
+    fn open(&mut self, hash: u32, first: &Segment<'_>, frame: u64, sink: &mut Sink<'_>) -> usize {
         self.opened += 1;
-        let id = if self.shared { first.frame } else { self.opened };
+        let id = if self.shared { frame } else { self.opened };
         let conn = Connection::new(first);
         let (from, kind) = (conn.side(first), EventKind::FlowStart { ends: conn.ends.both() });
         Out::new(id, sink, &self.lost).tell(first.time, Some(first.frame), Some(from), kind);
@@ -588,15 +614,15 @@ impl Flows {
         }
         if let Some(due) = due {
             self.plan(due, number);
+            // What it made due at once is not left to the next one's time, which may be earlier.
+            self.fall_due(s.time, sink);
         }
     }
 
-    /// Takes an ICMP error, which may belong to any share.
-    fn icmp(&mut self, options: &Options, e: &IcmpError, others: &mut Others<'_>) {
-        let hash = table::hash(&e.src, &e.dst);
-        if !options.has(hash) {
-            others(Handed::Icmp(*e));
-        } else if e.unreachable()
+    /// Takes an ICMP error about a flow of this hash.
+    fn icmp(&mut self, hash: u32, e: &IcmpError, options: &Options, sink: &mut Sink<'_>) {
+        self.fall_due(e.time, sink);
+        if e.unreachable()
             && options.wants(&e.src, &e.dst)
             && let Some((number, told)) = self.table.find(hash, &e.src, &e.dst)
         {
@@ -624,7 +650,8 @@ impl Flows {
                 continue;
             }
             let mut out = Out::new(watched.id(), sink, &self.lost);
-            if let Some(again) = watched.fall_due(now, &mut out) {
+            // As of then, so that it does not matter how often somebody looks.
+            if let Some(again) = watched.fall_due(due, &mut out) {
                 self.plan(again, number);
             }
         }
@@ -647,6 +674,8 @@ impl Flows {
 
     /// The last verdicts of all flows.
     fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
+        // Of the last frames it may be others that were given.
+        self.fall_due(end, sink);
         for number in 0..self.table.len() {
             self.table.prefetch_next(number, |watched| watched.prefetch(0, false));
             let watched = self.table.get_mut(number);

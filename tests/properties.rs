@@ -7,6 +7,7 @@ mod support;
 
 use hbsniff::analysis::Analysis;
 use hbsniff::analyzer::{Analyzer, Options};
+use hbsniff::engine::Engine;
 use hbsniff::event::Event;
 use hbsniff::packet::{Flags, Frame, LinkType, SECOND, Time};
 use hbsniff::summary::{FlowSummary, HeartbeatSummary, Side};
@@ -151,18 +152,31 @@ fn frames(story: &Story) -> Vec<Timed> {
 
 /// What came of the frames, when the capture ended a second after `end`.
 fn analysed(frames: impl IntoIterator<Item = Timed>, end: Option<i64>) -> (Vec<Event>, Analysis) {
+    analysed_in_portions(&frames.into_iter().collect::<Vec<_>>(), 1, end)
+}
+
+/// The same with so many frames at a time.
+fn analysed_in_portions(frames: &[Timed], portion: usize, end: Option<i64>) -> (Vec<Event>, Analysis) {
     let mut events = Vec::new();
     let mut analyzer = Analyzer::new(Options::default());
     analyzer.tell_of_data();
-    for (i, (time, data)) in frames.into_iter().enumerate() {
-        let (number, wire_len) = (i as u64 + 1, data.len() as u32);
-        let frame = Frame { time: Time(time), number, link: LinkType(1), interface: 0, wire_len, data: &data };
-        analyzer.frames(&[frame], &mut Some(&mut |e| events.push(e.clone())));
+    for frames in captured(frames).chunks(portion) {
+        analyzer.frames(frames, &mut Some(&mut |e| events.push(e.clone())));
     }
     // A second after the last frame, so that copies 10 microseconds behind do not prolong it.
     let end = end.map(|t| Time(t + SECOND));
     let analysis = analyzer.finish(end, &mut Some(&mut |e| events.push(e.clone())));
     (events, analysis)
+}
+
+/// As captured in this order.
+fn captured(frames: &[Timed]) -> Vec<Frame<'_>> {
+    let numbered = (1..).zip(frames);
+    let frames = numbered.map(|(number, (time, data))| {
+        let wire_len = data.len() as u32;
+        Frame { time: Time(*time), number, link: LinkType(1), interface: 0, wire_len, data }
+    });
+    frames.collect()
 }
 
 /// The same cases each time; PROPTEST_CASES asks for more and PROPTEST_RNG_SEED for others.
@@ -195,6 +209,29 @@ proptest! {
         prop_assert!(analysis.flows.iter().eq(analysis_again.flows.iter()));
     }
 
+    /// Several connections whose clocks step back, one frame after the other or many together, on one thread or two.
+    #[test]
+    fn how_many_frames_come_together_and_how_many_threads_take_them_changes_nothing(
+        stories in proptest::collection::vec(story(), 1..5),
+        portion in 2usize..100,
+    ) {
+        let mut stories: Vec<_> =
+            (0..).zip(&stories).map(|(n, story)| between_other_hosts(frames(story), n).into_iter()).collect();
+        let mut frames = Vec::new();
+        while stories.iter().any(|rest| rest.len() > 0) {
+            frames.extend(stories.iter_mut().filter_map(Iterator::next));
+        }
+        let (events, analysis) = analysed(frames.clone(), None);
+        let (events_in_portions, in_portions) = analysed_in_portions(&frames, portion, None);
+        prop_assert_eq!(events, events_in_portions);
+        prop_assert!(analysis.flows.iter().eq(in_portions.flows.iter()));
+
+        let mut engine = Engine::new(2, usize::MAX, || None);
+        captured(&frames).chunks(portion).for_each(|frames| engine.frames(frames, &mut None));
+        let by_two = engine.finish(None, &mut None);
+        prop_assert_eq!(analysis.flows.iter().collect::<Vec<_>>(), by_two.flows.iter().collect::<Vec<_>>());
+    }
+
     /// Each frame again 10 microseconds later, as by `-i any`: the same flows, and as many copies as segments.
     #[test]
     fn a_capture_of_everything_twice_gives_the_same_flows(story in story()) {
@@ -221,15 +258,10 @@ proptest! {
         // Their order on the wire is that of their times.
         first.acts.iter_mut().chain(&mut second.acts).for_each(|act| act.after = act.after.max(0));
         let [mut one, mut two] = [frames(&first), frames(&second)];
-        // The second between other hosts, which their addresses' last byte but one tells (IPv4, or the last of IPv6).
-        let apart = |frame: &mut Vec<u8>| {
-            let places: [usize; 2] = if frame[12..14] == [0x08, 0x00] { [28, 32] } else { [36, 52] };
-            places.iter().for_each(|&at| frame[at] ^= 0x10);
-        };
         let tcp = |frames: &mut Vec<Timed>| frames.retain(|(_, f)| f[12] == 0x86 || f[23] == 6);
         tcp(&mut one);
         tcp(&mut two);
-        two.iter_mut().for_each(|(_, frame)| apart(frame));
+        let two = between_other_hosts(two, 1);
         let mut both = one.clone();
         both.extend(two.iter().cloned());
         both.sort_by_key(|(time, _)| *time);
@@ -242,6 +274,20 @@ proptest! {
         together.sort_by_key(key);
         prop_assert_eq!(together, apart);
     }
+}
+
+/// The same between the `n`th pair of hosts, of 16: their addresses' last byte but one tells it, or the last of IPv6; so it
+/// does in what an ICMP error quotes.
+fn between_other_hosts(mut frames: Vec<Timed>, n: u8) -> Vec<Timed> {
+    for (_, frame) in &mut frames {
+        let places: &[usize] = match (frame[12], frame[23]) {
+            (0x86, _) => &[36, 52],
+            (_, 1) => &[28, 32, 56, 60],
+            _ => &[28, 32],
+        };
+        places.iter().for_each(|&at| frame[at] ^= n << 4);
+    }
+    frames
 }
 
 /// A flow without what counts frames and flows.
