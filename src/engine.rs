@@ -12,7 +12,7 @@ use crate::event::Sink;
 use crate::packet::{Frame, Segment, Time};
 
 /// Of 256 parts of all flows, those that the reading thread takes: reading, decoding and copying is the rest of its work.
-const READER_SHARE: u32 = 70;
+const READER_SHARE: u32 = 84;
 /// Segments handed over at a time.
 const PARCEL: usize = 1024;
 /// Bytes of their payload that make a parcel full before.
