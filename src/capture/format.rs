@@ -78,6 +78,7 @@ pub(super) struct Found<'data, 'sink> {
 
 impl<'data, 'sink> Found<'data, 'sink> {
     /// None so far.
+    #[inline]
     pub(super) fn new(sink: &'sink mut dyn FnMut(&[Frame<'_>])) -> Self {
         let none = Frame { time: Time(0), number: 0, link: LinkType(0), interface: 0, wire_len: 0, data: &[] };
         Found { frames: [none; TOGETHER], len: 0, sink }
@@ -89,15 +90,15 @@ impl<'data, 'sink> Found<'data, 'sink> {
         self.frames[self.len] = frame;
         self.len += 1;
         if self.len == TOGETHER {
-            (self.sink)(&self.frames);
-            self.len = 0;
+            self.give();
         }
     }
 
     /// The walk ends: gives the last ones.
-    pub(super) fn give(self) {
+    pub(super) fn give(&mut self) {
         if self.len > 0 {
             (self.sink)(&self.frames[..self.len]);
+            self.len = 0;
         }
     }
 }
