@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 
 use crate::analysis::{self, Analysis, LetGo};
 use crate::clock::Clock;
-use crate::decode::{self, Decoder};
+use crate::decode::{self, Decoder, Inner};
 use crate::event::{EventKind, Sink};
 use crate::flow::connection::Connection;
 use crate::flow::duplicates::{Mark, Recent};
@@ -250,39 +250,20 @@ impl Analyzer {
             }
             *time = frame.time;
             if let Some((segment, unread)) = decode::plain(frame) {
-                analysis.tcp_segments += 1;
                 let hash = table::hash(&segment.src, &segment.dst);
-                let sought = batch.next(hash, segment);
-                unread.read_into(&mut sought.segment);
-                if !options.has(hash) {
-                    others(Handed::Segment(hash, &sought.segment));
-                } else if flows.seek(&mut batch) {
-                    flows.take_batch(&mut batch, options, analysis, sink);
-                }
+                unread.read_into(&mut batch.next(hash, segment).segment);
+                flows.divide(&mut batch, options, analysis, others, sink);
                 continue;
             }
-            match decoder.patient(frame) {
-                Decoded::Segment(segment) => {
-                    analysis.tcp_segments += 1;
-                    let hash = table::hash(&segment.src, &segment.dst);
-                    if options.has(hash) {
-                        flows.take_batch(&mut batch, options, analysis, sink);
-                        flows.take_alone(hash, segment, options, analysis, sink);
-                    } else {
-                        others(Handed::Segment(hash, &segment));
-                    }
+            match decode::patient(frame) {
+                Inner::Decoded(decoded) => flows.decoded(decoded, &mut batch, options, analysis, others, sink),
+                Inner::Fragment(piece) => {
+                    flows.take_batch(&mut batch, options, analysis, sink);
+                    // What is put together lasts until the next is.
+                    let (decoded, mut batch) = (decoder.put_together(frame, piece), Batch::default());
+                    flows.decoded(decoded, &mut batch, options, analysis, others, sink);
+                    flows.take_batch(&mut batch, options, analysis, sink);
                 }
-                Decoded::Icmp(error) => {
-                    analysis.skipped.not_tcp += 1;
-                    let hash = table::hash(&error.src, &error.dst);
-                    if options.has(hash) {
-                        flows.take_batch(&mut batch, options, analysis, sink);
-                        flows.icmp(hash, &error, options, sink);
-                    } else {
-                        others(Handed::Icmp(hash, error));
-                    }
-                }
-                Decoded::Skipped(skip) => analysis.skipped.add(skip),
             }
         }
         let Analyzer { analysis, flows, options, time, .. } = self;
@@ -518,18 +499,52 @@ impl Flows {
         }
     }
 
-    /// Takes a segment that is in no batch.
-    fn take_alone(
+    /// Counts the segment put into the batch last, which stays there if its flow is of this share and is handed on if not.
+    #[inline(always)]
+    fn divide(
         &mut self,
-        hash: u32,
-        segment: Segment<'_>,
+        batch: &mut Batch<'_>,
         options: &Options,
         analysis: &mut Analysis,
+        others: &mut Others<'_>,
         sink: &mut Sink<'_>,
     ) {
-        let mut sought = Sought::new(hash, segment);
-        sought.mark();
-        self.take_wanted(&sought, options, analysis, sink);
+        analysis.tcp_segments += 1;
+        let Some(Sought { hash, segment, .. }) = &batch.sought[batch.len] else { return };
+        if !options.has(*hash) {
+            others(Handed::Segment(*hash, segment));
+        } else if self.seek(batch) {
+            self.take_batch(batch, options, analysis, sink);
+        }
+    }
+
+    /// Counts what a frame held, and keeps or hands on what tells of a flow.
+    fn decoded<'a>(
+        &mut self,
+        decoded: Decoded<'a>,
+        batch: &mut Batch<'a>,
+        options: &Options,
+        analysis: &mut Analysis,
+        others: &mut Others<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        match decoded {
+            Decoded::Segment(segment) => {
+                batch.next(table::hash(&segment.src, &segment.dst), segment);
+                self.divide(batch, options, analysis, others, sink);
+            }
+            Decoded::Icmp(error) => {
+                analysis.skipped.not_tcp += 1;
+                let hash = table::hash(&error.src, &error.dst);
+                if options.has(hash) {
+                    self.take_batch(batch, options, analysis, sink);
+                    self.icmp(hash, &error, options, sink);
+                } else {
+                    others(Handed::Icmp(hash, error));
+                }
+            }
+            Decoded::Skipped(skip) => analysis.skipped.add(skip),
+        }
     }
 
     /// Takes a segment, if its flow is wanted.

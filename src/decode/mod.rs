@@ -33,16 +33,21 @@ pub struct Decoder {
 impl Decoder {
     /// Decodes one frame. The result borrows the frame's bytes, or the decoder's own where fragments were put together.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        let Some((mut segment, options)) = plain(frame) else { return self.patient(frame) };
-        options.read_into(&mut segment);
-        Decoded::Segment(segment)
+        match plain(frame) {
+            Some((mut segment, options)) => {
+                options.read_into(&mut segment);
+                Decoded::Segment(segment)
+            }
+            None => match patient(frame) {
+                Inner::Decoded(decoded) => decoded,
+                Inner::Fragment(piece) => self.put_together(frame, piece),
+            },
+        }
     }
 
-    /// Decodes header by header a frame that is not [`plain`].
-    #[inline(never)]
-    pub fn patient<'a>(&'a mut self, frame: &Frame<'a>) -> Decoded<'a> {
-        let innermost = if is_plain_udp(frame) { Err(Skip::NotTcp) } else { self.innermost(frame) };
-        innermost.unwrap_or_else(Decoded::Skipped)
+    /// Keeps a fragment, which came in this frame, until its datagram is whole; decodes that.
+    pub fn put_together<'a>(&'a mut self, frame: &Frame<'a>, piece: Piece<'a>) -> Decoded<'a> {
+        self.innermost(frame, piece).unwrap_or_else(Decoded::Skipped)
     }
 
     /// What became of fragmented datagrams so far.
@@ -51,34 +56,53 @@ impl Decoder {
         self.fragments.counts
     }
 
-    fn innermost<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Skip> {
-        let (datagram, fragment) = match innermost(frame, network::datagram(link::network(frame)?)?)? {
-            Inner::Decoded(decoded) => return Ok(decoded),
-            Inner::Fragment(datagram, fragment) => (datagram, fragment),
-        };
+    fn innermost<'a>(
+        &'a mut self,
+        frame: &Frame<'a>,
+        Piece(datagram, fragment): Piece<'a>,
+    ) -> Result<Decoded<'a>, Skip> {
         let mut whole = self.fragments.add(datagram.header, fragment, datagram.payload, frame.time)?;
         // A datagram put together may be a tunnel's and hold a fragment again.
-        while let Inner::Fragment(datagram, fragment) = innermost(frame, whole.datagram()?)? {
+        while let Inner::Fragment(Piece(datagram, fragment)) = innermost(frame, whole.datagram()?)? {
             whole = self.fragments.add(datagram.header, fragment, datagram.payload, frame.time)?;
         }
         match innermost(frame, self.whole.insert(whole).datagram()?)? {
             Inner::Decoded(decoded) => Ok(decoded),
-            Inner::Fragment(..) => Err(Skip::Fragment),
+            Inner::Fragment(_) => Err(Skip::Fragment),
         }
     }
 }
 
 /// What is at the bottom of all tunnels.
-enum Inner<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Inner<'a> {
+    /// What the frame gives.
     Decoded(Decoded<'a>),
-    Fragment(Datagram<'a>, Fragment),
+    /// A part of a datagram.
+    Fragment(Piece<'a>),
+}
+
+/// A fragment that is to be put together with others ([`Decoder::put_together`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a>(Datagram<'a>, Fragment);
+
+/// Decodes header by header a frame that is not [`plain`].
+#[inline(never)]
+#[must_use]
+pub fn patient<'a>(frame: &Frame<'a>) -> Inner<'a> {
+    if is_plain_udp(frame) {
+        return Inner::Decoded(Decoded::Skipped(Skip::NotTcp));
+    }
+    let network = link::network(frame).and_then(network::datagram);
+    let inner = network.and_then(|datagram| innermost(frame, datagram));
+    inner.unwrap_or_else(|skip| Inner::Decoded(Decoded::Skipped(skip)))
 }
 
 /// Opens tunnel after tunnel.
 fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<'a>, Skip> {
     loop {
         if let Some(fragment) = datagram.fragment {
-            return Ok(Inner::Fragment(datagram, fragment));
+            return Ok(Inner::Fragment(Piece(datagram, fragment)));
         }
         match datagram.header.protocol {
             IpNumber::TCP => {
@@ -94,8 +118,8 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
     }
 }
 
-/// The segment of a frame that is TCP over plain IPv4 or IPv6 over Ethernet with at most one VLAN tag, as nearly every
-/// frame is, and such options as are still to be read. Whatever is rarer or wrong gives `None`, and the patient way looks
+/// The segment of a frame that is TCP over plain IPv4 or IPv6, over Ethernet with at most one VLAN tag or another link, as
+/// nearly every frame is, and such options as are still to be read. Whatever is rarer or wrong gives `None`, and the patient way looks
 /// at it again.
 #[inline(always)]
 #[must_use]
@@ -119,18 +143,8 @@ fn is_plain_udp(frame: &Frame<'_>) -> bool {
 /// What a plain frame's IP header says, and what follows it.
 #[inline(always)]
 fn plain_datagram<'a>(frame: &Frame<'a>) -> Option<(IpNumber, Carrier, Part<'a>)> {
-    if frame.link != link::ETHERNET {
-        return None;
-    }
-    let (header, mut rest) = frame.data.split_first_chunk::<14>()?;
-    let mut way = link::ethernet_way(Way::new(frame.interface), header);
-    let mut ether_type = EtherType(u16::from_be_bytes([header[12], header[13]]));
-    if ether_type == EtherType::VLAN_TAGGED_FRAME {
-        let (tag, after) = rest.split_first_chunk::<4>()?;
-        way = link::vlan_way(way, *tag);
-        ether_type = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
-        rest = after;
-    }
+    let (ether_type, rest, way) =
+        if frame.link == link::ETHERNET { plain_ethernet(frame)? } else { other_link(frame)? };
     match ether_type {
         EtherType::IPV4 => {
             let (h, rest) = rest.split_first_chunk::<20>()?;
@@ -166,6 +180,25 @@ fn plain_datagram<'a>(frame: &Frame<'a>) -> Option<(IpNumber, Carrier, Part<'a>)
         }
         _ => None,
     }
+}
+
+/// The type of what follows an Ethernet header with at most one VLAN tag, that, and the way it came.
+#[inline(always)]
+fn plain_ethernet<'a>(frame: &Frame<'a>) -> Option<(EtherType, &'a [u8], Way)> {
+    let (header, rest) = frame.data.split_first_chunk::<14>()?;
+    let way = link::ethernet_way(Way::new(frame.interface), header);
+    let ether_type = EtherType(u16::from_be_bytes([header[12], header[13]]));
+    if ether_type != EtherType::VLAN_TAGGED_FRAME {
+        return Some((ether_type, rest, way));
+    }
+    let (tag, rest) = rest.split_first_chunk::<4>()?;
+    Some((EtherType(u16::from_be_bytes([tag[2], tag[3]])), rest, link::vlan_way(way, *tag)))
+}
+
+/// The same of any other link.
+#[inline(never)]
+fn other_link<'a>(frame: &Frame<'a>) -> Option<(EtherType, &'a [u8], Way)> {
+    link::network(frame).ok().map(|network| (network.protocol, network.part.captured, network.way))
 }
 
 /// An address in an IPv6 header.
