@@ -76,7 +76,6 @@ impl Share {
 
 /// Analyses frames in capture order.
 pub struct Analyzer {
-    options: Options,
     decoder: Decoder,
     analysis: Analysis,
     /// Ends the capture at its last frame: one that stepped back goes on from there.
@@ -191,6 +190,7 @@ impl<'a> Batch<'a> {
 /// All flows and what falls due on them.
 #[derive(Default)]
 struct Flows {
+    options: Options,
     table: Table<Watched>,
     /// The last segments of all of them, to know copies by.
     recent: Recent,
@@ -199,13 +199,9 @@ struct Flows {
     due: BinaryHeap<Reverse<(Time, usize)>>,
     /// How many there were, those let go included.
     opened: u64,
-    /// Whether there are others, which another analyzer has.
-    shared: bool,
     /// Bytes that they have on the heap.
     heap: usize,
-    /// Bytes that they may take in all.
-    memory: Option<usize>,
-    /// Whether they take more.
+    /// Whether they take more than they may.
     crowded: bool,
     let_go: LetGo,
     /// When the capture lost packets.
@@ -220,8 +216,9 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let (decoder, analysis, flows) = (Decoder::default(), Analysis::default(), Flows::new(&options));
-        Analyzer { options, decoder, analysis, clock: Clock::default(), time: Time::default(), flows }
+        let flows = Flows { options, ..Flows::default() };
+        let (decoder, analysis, clock) = (Decoder::default(), Analysis::default(), Clock::default());
+        Analyzer { decoder, analysis, clock, time: Time::default(), flows }
     }
 
     /// Tells of data too, by [`EventKind::Data`].
@@ -239,11 +236,11 @@ impl Analyzer {
         self.count(frames);
         let mut batch = Batch::default();
         for frame in frames {
-            let Analyzer { decoder, analysis, flows, options, time, .. } = self;
+            let Analyzer { decoder, analysis, flows, time, .. } = self;
             if frame.time < *time {
                 // A segment of this time lets fall due what is due until then.
                 if batch.last().is_none_or(|last| last < *time) {
-                    flows.take_batch(&mut batch, options, analysis, sink);
+                    flows.take_batch(&mut batch, analysis, sink);
                     flows.fall_due(*time, sink);
                 }
                 others(Handed::Time(*time));
@@ -252,45 +249,45 @@ impl Analyzer {
             if let Some((segment, unread)) = decode::plain(frame) {
                 let hash = table::hash(&segment.src, &segment.dst);
                 unread.read_into(&mut batch.next(hash, segment).segment);
-                flows.divide(&mut batch, options, analysis, others, sink);
+                flows.divide(&mut batch, analysis, others, sink);
                 continue;
             }
             match decode::patient(frame) {
-                Inner::Decoded(decoded) => flows.decoded(decoded, &mut batch, options, analysis, others, sink),
+                Inner::Decoded(decoded) => flows.decoded(decoded, &mut batch, analysis, others, sink),
                 Inner::Fragment(piece) => {
-                    flows.take_batch(&mut batch, options, analysis, sink);
+                    flows.take_batch(&mut batch, analysis, sink);
                     // What is put together lasts until the next is.
                     let (decoded, mut batch) = (decoder.put_together(frame, piece), Batch::default());
-                    flows.decoded(decoded, &mut batch, options, analysis, others, sink);
-                    flows.take_batch(&mut batch, options, analysis, sink);
+                    flows.decoded(decoded, &mut batch, analysis, others, sink);
+                    flows.take_batch(&mut batch, analysis, sink);
                 }
             }
         }
-        let Analyzer { analysis, flows, options, time, .. } = self;
-        flows.take_batch(&mut batch, options, analysis, sink);
+        let Analyzer { analysis, flows, time, .. } = self;
+        flows.take_batch(&mut batch, analysis, sink);
         flows.fall_due(*time, sink);
     }
 
     /// Takes what another analyzer handed over.
     pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<Segment<'a>>>) {
-        let Analyzer { analysis, flows, options, .. } = self;
+        let Analyzer { analysis, flows, .. } = self;
         let mut batch = Batch::default();
         for handed in handed {
             if let Handed::Segment(hash, segment) = handed {
                 batch.next(hash, segment);
                 if flows.seek(&mut batch) {
-                    flows.take_batch(&mut batch, options, analysis, &mut None);
+                    flows.take_batch(&mut batch, analysis, &mut None);
                 }
                 continue;
             }
-            flows.take_batch(&mut batch, options, analysis, &mut None);
+            flows.take_batch(&mut batch, analysis, &mut None);
             match handed {
                 Handed::Segment(..) => {}
-                Handed::Icmp(hash, error) => flows.icmp(hash, &error, options, &mut None),
+                Handed::Icmp(hash, error) => flows.icmp(hash, &error, &mut None),
                 Handed::Time(time) => flows.fall_due(time, &mut None),
             }
         }
-        flows.take_batch(&mut batch, options, analysis, &mut None);
+        flows.take_batch(&mut batch, analysis, &mut None);
     }
 
     /// Counts frames and notes their times.
@@ -323,7 +320,7 @@ impl Analyzer {
             let_go: &flows.let_go,
             flows: flows.table.len(),
             memory: flows.size(),
-            memory_limit: flows.memory,
+            memory_limit: flows.options.memory,
         }
     }
 
@@ -415,10 +412,6 @@ const FLOW_COST: usize = 128;
 const MEANINGLESS: usize = 1024;
 
 impl Flows {
-    fn new(options: &Options) -> Self {
-        Flows { memory: options.memory, shared: options.share.is_some(), ..Flows::default() }
-    }
-
     /// Bytes that they take, roughly.
     fn size(&self) -> usize {
         self.table.len() * (size_of::<Watched>() + FLOW_COST) + self.heap + self.recent.heap()
@@ -428,7 +421,7 @@ impl Flows {
     /// a time that looking at all of them costs little for each new one.
     fn let_go(&mut self, now: Time, sink: &mut Sink<'_>) {
         self.crowded = false;
-        let mut excess = self.size().saturating_sub(self.memory.map_or(usize::MAX, |m| m / 4 * 3));
+        let mut excess = self.size().saturating_sub(self.options.memory.map_or(usize::MAX, |m| m / 4 * 3));
         let key = |w: &Watched| (w.interest(now), w.id());
         let mut order: Vec<_> = self.table.iter().map(|w| (key(w), w.heap() as u32)).collect();
         order.sort_unstable_by_key(|(key, _)| *key);
@@ -491,30 +484,23 @@ impl Flows {
     }
 
     /// Takes the segments of a batch, which is empty then.
-    fn take_batch(&mut self, batch: &mut Batch<'_>, options: &Options, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+    fn take_batch(&mut self, batch: &mut Batch<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
         let segments = &mut batch.sought[..std::mem::take(&mut batch.len)];
         self.prefetch(segments);
         for sought in segments.iter().flatten() {
-            self.take_wanted(sought, options, analysis, sink);
+            self.take_wanted(sought, analysis, sink);
         }
     }
 
     /// Counts the segment put into the batch last, which stays there if its flow is of this share and is handed on if not.
     #[inline(always)]
-    fn divide(
-        &mut self,
-        batch: &mut Batch<'_>,
-        options: &Options,
-        analysis: &mut Analysis,
-        others: &mut Others<'_>,
-        sink: &mut Sink<'_>,
-    ) {
+    fn divide(&mut self, batch: &mut Batch<'_>, analysis: &mut Analysis, others: &mut Others<'_>, sink: &mut Sink<'_>) {
         analysis.tcp_segments += 1;
         let Some(Sought { hash, segment, .. }) = &batch.sought[batch.len] else { return };
-        if !options.has(*hash) {
+        if !self.options.has(*hash) {
             others(Handed::Segment(*hash, segment));
         } else if self.seek(batch) {
-            self.take_batch(batch, options, analysis, sink);
+            self.take_batch(batch, analysis, sink);
         }
     }
 
@@ -523,7 +509,6 @@ impl Flows {
         &mut self,
         decoded: Decoded<'a>,
         batch: &mut Batch<'a>,
-        options: &Options,
         analysis: &mut Analysis,
         others: &mut Others<'_>,
         sink: &mut Sink<'_>,
@@ -531,14 +516,14 @@ impl Flows {
         match decoded {
             Decoded::Segment(segment) => {
                 batch.next(table::hash(&segment.src, &segment.dst), segment);
-                self.divide(batch, options, analysis, others, sink);
+                self.divide(batch, analysis, others, sink);
             }
             Decoded::Icmp(error) => {
                 analysis.skipped.not_tcp += 1;
                 let hash = table::hash(&error.src, &error.dst);
-                if options.has(hash) {
-                    self.take_batch(batch, options, analysis, sink);
-                    self.icmp(hash, &error, options, sink);
+                if self.options.has(hash) {
+                    self.take_batch(batch, analysis, sink);
+                    self.icmp(hash, &error, sink);
                 } else {
                     others(Handed::Icmp(hash, error));
                 }
@@ -549,10 +534,10 @@ impl Flows {
 
     /// Takes a segment, if its flow is wanted.
     #[inline]
-    fn take_wanted(&mut self, sought: &Sought<'_>, options: &Options, analysis: &mut Analysis, sink: &mut Sink<'_>) {
+    fn take_wanted(&mut self, sought: &Sought<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
         let s = &sought.segment;
         self.fall_due(s.time, sink);
-        if options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
+        if self.options.wants(&s.src, &s.dst) && !self.segment(sought, sink) {
             analysis.skipped.duplicates += 1;
         }
     }
@@ -604,7 +589,7 @@ impl Flows {
     #[inline(never)]
     fn open(&mut self, hash: u32, first: &Segment<'_>, frame: u64, sink: &mut Sink<'_>) -> usize {
         self.opened += 1;
-        let id = if self.shared { frame } else { self.opened };
+        let id = if self.options.share.is_some() { frame } else { self.opened };
         let conn = Connection::new(first);
         let (from, kind) = (conn.side(first), EventKind::FlowStart { ends: conn.ends.both() });
         Out::new(id, sink, &self.lost).tell(first.time, Some(first.frame), Some(from), kind);
@@ -625,7 +610,7 @@ impl Flows {
         let due = watched.schedule();
         if let Some(more) = watched.count_heap() {
             self.heap = self.heap.saturating_add_signed(more);
-            self.crowded = self.memory.is_some_and(|most| self.size() > most);
+            self.crowded = self.options.memory.is_some_and(|most| self.size() > most);
         }
         if let Some(due) = due {
             self.plan(due, number);
@@ -635,10 +620,10 @@ impl Flows {
     }
 
     /// Takes an ICMP error about a flow of this hash.
-    fn icmp(&mut self, hash: u32, e: &IcmpError, options: &Options, sink: &mut Sink<'_>) {
+    fn icmp(&mut self, hash: u32, e: &IcmpError, sink: &mut Sink<'_>) {
         self.fall_due(e.time, sink);
         if e.unreachable()
-            && options.wants(&e.src, &e.dst)
+            && self.options.wants(&e.src, &e.dst)
             && let Some((number, told)) = self.table.find(hash, &e.src, &e.dst)
         {
             self.table.get_mut(number).icmp(told, e);
