@@ -36,7 +36,7 @@ pub type FlowFilter = Box<dyn Fn(&Endpoint, &Endpoint) -> bool + Send + Sync>;
 pub struct Options {
     /// Keeps only the flows between ends for which this holds; `None` keeps all.
     pub filter: Option<FlowFilter>,
-    /// Keeps only this share of the flows; `None` keeps all.
+    /// Of the frames given, takes this share of the flows and hands on what belongs to the others; `None` takes all.
     pub share: Option<Share>,
     /// Bytes that all flows together may take; beyond, the least interesting are let go. `None` is no limit.
     pub memory: Option<usize>,
