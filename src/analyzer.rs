@@ -142,21 +142,9 @@ struct Sought<'a> {
     hash: u32,
     /// What was found under it when the batch began.
     likely: Likely,
-    /// What it is known by while copies may come, from when its options are read.
+    /// What it is known by while copies may come; made once its options are read.
     mark: Mark,
     segment: Segment<'a>,
-}
-
-impl<'a> Sought<'a> {
-    #[inline]
-    fn new(hash: u32, segment: Segment<'a>) -> Self {
-        Sought { hash, likely: Likely::default(), mark: Mark::default(), segment }
-    }
-
-    #[inline]
-    fn mark(&mut self) {
-        self.mark = Mark::new(self.hash, &self.segment);
-    }
 }
 
 /// Segments whose flows are fetched together.
@@ -177,7 +165,7 @@ impl<'a> Batch<'a> {
     /// Puts a segment into the next place, where it stays only if it is then sought ([`Flows::seek`]).
     #[inline(always)]
     fn next(&mut self, hash: u32, segment: Segment<'a>) -> &mut Sought<'a> {
-        self.sought[self.len].insert(Sought::new(hash, segment))
+        self.sought[self.len].insert(Sought { hash, likely: Likely::default(), mark: Mark::default(), segment })
     }
 
     /// The time of the last segment.
@@ -268,23 +256,25 @@ impl Analyzer {
         flows.fall_due(*time, sink);
     }
 
-    /// Takes what another analyzer handed over.
+    /// Takes what another analyzer handed over: all of it belongs to this one's share.
     pub fn handed<'a>(&mut self, handed: impl Iterator<Item = Handed<Segment<'a>>>) {
         let Analyzer { analysis, flows, .. } = self;
         let mut batch = Batch::default();
         for handed in handed {
-            if let Handed::Segment(hash, segment) = handed {
-                batch.next(hash, segment);
-                if flows.seek(&mut batch) {
-                    flows.take_batch(&mut batch, analysis, &mut None);
-                }
-                continue;
-            }
-            flows.take_batch(&mut batch, analysis, &mut None);
             match handed {
-                Handed::Segment(..) => {}
-                Handed::Icmp(hash, error) => flows.icmp(hash, &error, &mut None),
-                Handed::Time(time) => flows.fall_due(time, &mut None),
+                Handed::Segment(hash, segment) => {
+                    debug_assert!(flows.options.has(hash));
+                    batch.next(hash, segment);
+                    flows.seek(&mut batch, analysis, &mut None);
+                }
+                Handed::Icmp(hash, error) => {
+                    flows.take_batch(&mut batch, analysis, &mut None);
+                    flows.icmp(hash, &error, &mut None);
+                }
+                Handed::Time(time) => {
+                    flows.take_batch(&mut batch, analysis, &mut None);
+                    flows.fall_due(time, &mut None);
+                }
             }
         }
         flows.take_batch(&mut batch, analysis, &mut None);
@@ -460,7 +450,7 @@ impl Flows {
         }
         // Made here, the marks take the time that the flows' lines take to come.
         for sought in segments.iter_mut().flatten() {
-            sought.mark();
+            sought.mark = Mark::new(sought.hash, &sought.segment);
             self.recent.prefetch(sought.mark);
         }
         for (flow, payload) in flows.iter().flatten() {
@@ -473,14 +463,16 @@ impl Flows {
         }
     }
 
-    /// Begins to look for the flow of the segment put into the batch last; true if the batch is full.
+    /// Begins to look for the flow of the segment put into the batch last, and takes the batch if that makes it full.
     #[inline]
-    fn seek(&self, batch: &mut Batch<'_>) -> bool {
+    fn seek(&mut self, batch: &mut Batch<'_>, analysis: &mut Analysis, sink: &mut Sink<'_>) {
         if let Some(sought) = &batch.sought[batch.len] {
             self.table.prefetch(sought.hash);
         }
         batch.len += 1;
-        batch.len == BATCH
+        if batch.len == BATCH {
+            self.take_batch(batch, analysis, sink);
+        }
     }
 
     /// Takes the segments of a batch, which is empty then.
@@ -499,8 +491,8 @@ impl Flows {
         let Some(Sought { hash, segment, .. }) = &batch.sought[batch.len] else { return };
         if !self.options.has(*hash) {
             others(Handed::Segment(*hash, segment));
-        } else if self.seek(batch) {
-            self.take_batch(batch, analysis, sink);
+        } else {
+            self.seek(batch, analysis, sink);
         }
     }
 
@@ -674,7 +666,7 @@ impl Flows {
 
     /// The last verdicts of all flows.
     fn finish(&mut self, end: Time, sink: &mut Sink<'_>) {
-        // Of the last frames it may be others that were given.
+        // The last frames may have held none of these flows, and then have not been given.
         self.fall_due(end, sink);
         for number in 0..self.table.len() {
             self.table.prefetch_next(number, |watched| watched.prefetch(0, false));

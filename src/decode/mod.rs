@@ -119,8 +119,8 @@ fn innermost<'a>(frame: &Frame<'_>, mut datagram: Datagram<'a>) -> Result<Inner<
 }
 
 /// The segment of a frame that is TCP over plain IPv4 or IPv6, over Ethernet with at most one VLAN tag or another link, as
-/// nearly every frame is, and such options as are still to be read. Whatever is rarer or wrong gives `None`, and the patient way looks
-/// at it again.
+/// nearly every frame is, and such options as are still to be read. Whatever is rarer or wrong gives `None`, and the
+/// patient way looks at it again.
 #[inline(always)]
 #[must_use]
 pub fn plain<'a>(frame: &Frame<'a>) -> Option<(Segment<'a>, UnreadOptions<'a>)> {
