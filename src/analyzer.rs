@@ -14,7 +14,7 @@ use crate::flow::duplicates::{Mark, Recent};
 use crate::flow::prefetch::prefetch;
 use crate::flow::table::{self, GONE, Likely, Table};
 use crate::liveness::Out;
-use crate::liveness::heartbeat::Heard;
+use crate::liveness::heartbeat::Ear;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Time};
@@ -197,7 +197,7 @@ struct Flows {
     /// Whether data is told of.
     data: bool,
     /// Reused between segments.
-    heard: Vec<Heard>,
+    ear: Ear,
 }
 
 impl Analyzer {
@@ -594,10 +594,11 @@ impl Flows {
     fn take(&mut self, number: usize, from: Side, s: &Segment<'_>, sink: &mut Sink<'_>) {
         let watched = self.table.get_mut(number);
         let mut out = Out::new(watched.id(), sink, &self.lost);
+        self.ear.listen(out.listens());
         if self.data {
-            watched.segment_with_data(from, s, &mut self.heard, &mut out);
+            watched.segment_with_data(from, s, &mut self.ear, &mut out);
         } else {
-            watched.segment(from, s, &mut self.heard, &mut out);
+            watched.segment(from, s, &mut self.ear, &mut out);
         }
         let due = watched.schedule();
         if let Some(more) = watched.count_heap() {

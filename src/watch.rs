@@ -6,7 +6,7 @@ use crate::flow::prefetch::LINE;
 use crate::flow::reassembly::{Holes, Piece};
 use crate::flow::sequence::distance;
 use crate::flow::table::Keyed;
-use crate::liveness::heartbeat::{Chunk, Heard};
+use crate::liveness::heartbeat::{Chunk, Ear};
 use crate::liveness::limits;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{Break, Context, Sign};
@@ -235,7 +235,7 @@ impl Watched {
 
     /// Takes the flow's next segment.
     #[inline]
-    pub fn segment(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+    pub fn segment(&mut self, from: Side, s: &Segment<'_>, ear: &mut Ear, out: &mut Out<'_>) {
         let shape = self.conn.shape(from, s);
         let mut judged = self.live.before(&mut self.conn, from, s, shape, out);
         let before = self.conn.half[from].nxt;
@@ -248,12 +248,12 @@ impl Watched {
         if peer_placed && ahead > 0 {
             self.missed(from.peer(), ahead as u32);
         }
-        judged.fills = self.stream(from, s, shape, if placed { before } else { s.seq }, heard);
+        judged.fills = self.stream(from, s, shape, if placed { before } else { s.seq }, ear);
         if self.has_hole(from.peer()) {
-            self.acknowledged(from.peer(), s, heard);
+            self.acknowledged(from.peer(), s, ear);
         }
         self.live.after(&mut self.conn, from, s, judged, out);
-        Liveness::tell_heard(heard, out);
+        Liveness::tell_heard(ear, out);
         if s.payload_len == 0 && !s.flags.syn() {
             self.conn.bare_segment = s.wire_len.min(u32::from(u16::MAX)) as u16;
         }
@@ -266,9 +266,9 @@ impl Watched {
     }
 
     /// The same, and tells of new data in it.
-    pub fn segment_with_data(&mut self, from: Side, s: &Segment<'_>, heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+    pub fn segment_with_data(&mut self, from: Side, s: &Segment<'_>, ear: &mut Ear, out: &mut Out<'_>) {
         let before = self.conn.bytes(from);
-        self.segment(from, s, heard, out);
+        self.segment(from, s, ear, out);
         let bytes = self.conn.bytes(from).saturating_sub(before);
         if bytes > 0 {
             out.tell(s.time, Some(s.frame), Some(from), EventKind::Data { bytes });
@@ -289,7 +289,7 @@ impl Watched {
 
     /// Hands new payload on in stream order; true if the segment filled a hole.
     #[inline]
-    fn stream(&mut self, from: Side, s: &Segment<'_>, shape: Shape, next: u32, heard: &mut Vec<Heard>) -> bool {
+    fn stream(&mut self, from: Side, s: &Segment<'_>, shape: Shape, next: u32, ear: &mut Ear) -> bool {
         if s.payload_len == 0 || !matches!(shape, Shape::Data { .. } | Shape::Resend) {
             return false;
         }
@@ -300,7 +300,7 @@ impl Watched {
                 if known < s.payload_len {
                     let bytes = s.payload.get(known as usize..).unwrap_or_default();
                     let chunk = Chunk { time: s.time, frame: s.frame, from, bytes, len: s.payload_len - known };
-                    self.live.heartbeats(&self.conn).data(chunk, heard);
+                    self.live.heartbeats(&self.conn).data(chunk, ear);
                 }
             }
             return false;
@@ -309,7 +309,7 @@ impl Watched {
         let fills = shape == Shape::Resend && holes.wants(s.seq, s.payload_len);
         let mut lost = 0;
         holes.push(s.seq, s.payload, s.payload_len, s.frame, s.time, &mut |piece| {
-            lost += pass_on(&mut self.live, &self.conn, from, piece, heard);
+            lost += pass_on(&mut self.live, &self.conn, from, piece, ear);
         });
         self.live.add_missing(lost);
         if fills {
@@ -319,23 +319,23 @@ impl Watched {
             self.live.make_odd().holes[from] = Some(holes);
             let una = self.conn.half[from].una;
             if self.conn.half[from].known.has(Known::UNA) {
-                self.give_up(from, una, heard);
+                self.give_up(from, una, ear);
             }
         }
         fills
     }
 
-    fn acknowledged(&mut self, of: Side, s: &Segment<'_>, heard: &mut Vec<Heard>) {
+    fn acknowledged(&mut self, of: Side, s: &Segment<'_>, ear: &mut Ear) {
         if s.flags.ack() {
-            self.give_up(of, s.ack, heard);
+            self.give_up(of, s.ack, ear);
         }
     }
 
     /// What the peer has acknowledged and the capture has not shown will not come.
-    fn give_up(&mut self, of: Side, ack: u32, heard: &mut Vec<Heard>) {
+    fn give_up(&mut self, of: Side, ack: u32, ear: &mut Ear) {
         if let Some(mut holes) = self.live.odd_mut().and_then(|o| o.holes[of].take()) {
             let mut lost = 0;
-            holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, heard));
+            holes.acknowledged(ack, &mut |piece| lost += pass_on(&mut self.live, &self.conn, of, piece, ear));
             self.live.add_missing(lost);
             if !holes.closed() {
                 self.live.make_odd().holes[of] = Some(holes);
@@ -414,11 +414,11 @@ impl Watched {
         self.conn.finish(now);
         self.live.finish(&self.conn, now, out);
         if self.live.known_heartbeats().is_some() {
-            let (until, mut heard) = (self.open_until(now), Vec::new());
+            let (until, mut ear) = (self.open_until(now), Ear::new(out.listens()));
             let heartbeats = self.live.heartbeats(&self.conn);
-            heartbeats.advance(until, &mut heard);
+            heartbeats.advance(until, &mut ear);
             heartbeats.conclude(until);
-            Liveness::tell_heard(&mut heard, out);
+            Liveness::tell_heard(&mut ear, out);
         }
         if self.ended.is_none() {
             let end = self.end();
@@ -528,10 +528,10 @@ impl Watched {
     }
 }
 
-fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, heard: &mut Vec<Heard>) -> u64 {
+fn pass_on(live: &mut Liveness, c: &Connection, from: Side, piece: Piece<'_>, ear: &mut Ear) -> u64 {
     match piece {
         Piece::Data { bytes, len, frame, time } => {
-            live.heartbeats(c).data(Chunk { time, frame, from, bytes, len }, heard);
+            live.heartbeats(c).data(Chunk { time, frame, from, bytes, len }, ear);
             0
         }
         Piece::Gap { len } => {

@@ -2,7 +2,7 @@
 //! often something else is taken for a beat. Run with `--nocapture` to see the table, and with SHOW set to see each flow
 //! that was judged wrongly.
 
-use hbsniff::liveness::heartbeat::{Chunk, Heartbeats};
+use hbsniff::liveness::heartbeat::{Chunk, Ear, Heartbeats};
 use hbsniff::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
 use hbsniff::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side, Trigger};
 use std::collections::BTreeMap;
@@ -55,12 +55,18 @@ impl Flow {
         self.payloads.push((at, from, bytes.into()));
     }
 
-    /// What the detector makes of it.
+    /// What the detector makes of it, whether or not somebody listens.
     fn judge(mut self) -> Vec<HeartbeatSummary> {
         self.payloads.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let [heard, unheard] = [true, false].map(|listens| self.judge_by(Ear::new(listens)));
+        assert_eq!(heard, unheard);
+        heard
+    }
+
+    fn judge_by(&self, mut ear: Ear) -> Vec<HeartbeatSummary> {
         let start = Time(1_700_000_000 * SECOND);
         let mut heartbeats = Heartbeats::new(Both([40_000, 7777]), self.from_start);
-        let (mut heard, mut end) = (Vec::new(), start);
+        let mut end = start;
         let mut frame = 0;
         for (at, from, plain) in &self.payloads {
             let bytes = if self.tls { record(plain) } else { plain.clone() };
@@ -68,7 +74,7 @@ impl Flow {
             for segment in bytes.chunks(1448) {
                 frame += 1;
                 let len = segment.len() as u32;
-                heartbeats.data(Chunk { time: end, frame, from: *from, bytes: segment, len }, &mut heard);
+                heartbeats.data(Chunk { time: end, frame, from: *from, bytes: segment, len }, &mut ear);
             }
         }
         heartbeats.summaries(end).into_owned()
@@ -484,11 +490,11 @@ fn a_beat_coalesced_with_data_is_found_inside() {
 #[test]
 fn missed_beats_are_counted_up_to_now() {
     let mut heartbeats = Heartbeats::new(Both([1, 2]), true);
-    let mut heard = Vec::new();
+    let mut ear = Ear::new(true);
     let at = |n: i64| Time(n * 2 * SECOND);
     for n in [0, 1, 2, 3, 4, 6, 7, 8] {
         let chunk = Chunk { time: at(n), frame: n as u64, from: Side::Server, bytes: b"beat", len: 4 };
-        heartbeats.data(chunk, &mut heard);
+        heartbeats.data(chunk, &mut ear);
     }
     assert_eq!(heartbeats.summaries(at(8))[0].missed, 1);
     // Half a period after a beat was due it counts as missed: 9 and 10 at 10.6 periods.
@@ -499,7 +505,7 @@ fn missed_beats_are_counted_up_to_now() {
 #[test]
 fn odd_input_does_no_harm() {
     let mut heartbeats = Heartbeats::new(Both([1, 2]), false);
-    let mut heard = Vec::new();
+    let mut ear = Ear::new(true);
     let mut random = Random(3);
     let edges = [i64::MIN, -1, 0, 1, i64::MAX, SECOND, 1_700_000_000 * SECOND];
     for n in 0..20_000u64 {
@@ -511,12 +517,12 @@ fn odd_input_does_no_harm() {
         let size = random.below(40) as usize;
         let bytes = if n % 3 == 0 { record(&random.bytes(size)) } else { random.bytes(size) };
         let len = if n % 7 == 0 { u32::MAX } else { bytes.len() as u32 + (n % 2) as u32 };
-        heartbeats.data(Chunk { time, frame: n, from, bytes: &bytes, len }, &mut heard);
+        heartbeats.data(Chunk { time, frame: n, from, bytes: &bytes, len }, &mut ear);
         if n % 11 == 0 {
             heartbeats.gap(from, random.next());
         }
         if n % 1000 == 0 {
-            heartbeats.advance(time, &mut heard);
+            heartbeats.advance(time, &mut ear);
             for h in heartbeats.summaries(time).iter() {
                 assert!((0.0..=1.0).contains(&h.confidence));
             }

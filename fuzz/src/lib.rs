@@ -8,7 +8,7 @@ use hbsniff::capture::{Files, Progress, Source};
 use hbsniff::decode::Decoder;
 use hbsniff::event::{Event, Sink};
 use hbsniff::liveness::heartbeat::protocols::{OPENING_LIMIT, Opening, Parser, Recognition, TABLE};
-use hbsniff::liveness::heartbeat::{Chunk, Heartbeats};
+use hbsniff::liveness::heartbeat::{Chunk, Ear, Heartbeats};
 use hbsniff::packet::{Decoded, Flags, Frame, LinkType, MILLISECOND, SECOND, Time};
 use hbsniff::report::events::Lines;
 use hbsniff::report::text::TextOptions;
@@ -158,7 +158,7 @@ pub fn protocols(bytes: &[u8]) {
     let ports = Both([u16::from_be_bytes([*p0, *p1]), u16::from_be_bytes([*p2, *p3])]);
     let recognise = TABLE[usize::from(*protocol) % TABLE.len()].recognise;
     let mut heartbeats = Heartbeats::new(ports, true);
-    let (mut heard, mut signs) = (Vec::new(), Vec::new());
+    let (mut ear, mut signs) = (Ear::new(true), Vec::new());
     let mut parser: Option<Box<dyn Parser>> = None;
     let mut opening: Both<Vec<u8>> = Both([Vec::new(), Vec::new()]);
     let (mut rest, mut time, mut frame) = (pieces, Time(0), 0);
@@ -175,7 +175,7 @@ pub fn protocols(bytes: &[u8]) {
                 parser.gap(from, 100);
             }
         }
-        heartbeats.data(Chunk { time, frame, from, bytes: piece, len: len as u32 }, &mut heard);
+        heartbeats.data(Chunk { time, frame, from, bytes: piece, len: len as u32 }, &mut ear);
         if let Some(parser) = &mut parser {
             parser.data(from, time, piece, &mut signs);
         } else {

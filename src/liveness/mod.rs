@@ -22,7 +22,7 @@ use crate::flow::reassembly::Holes;
 use crate::flow::sequence::before;
 use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
 use crate::summary::{Basis, Both, Death, Mechanism, Side};
-use heartbeat::{Heard, Heartbeats};
+use heartbeat::{Ear, Heartbeats};
 use keepalive::{ANSWER, Candidate, Kind, Probers, Probes};
 use losses::Losses;
 use verdict::{Break, Sign};
@@ -181,6 +181,12 @@ impl<'a> Out<'a> {
             None => None,
         };
         Out { flow, sink, lost }
+    }
+    /// Whether there is a receiver.
+    #[inline]
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.sink.is_some()
     }
 
     /// Tells one event.
@@ -730,12 +736,12 @@ impl Liveness {
 
     /// Tells what the heartbeat detector heard.
     #[inline]
-    pub fn tell_heard(heard: &mut Vec<Heard>, out: &mut Out<'_>) {
+    pub fn tell_heard(ear: &mut Ear, out: &mut Out<'_>) {
         // Of most segments nothing is heard, and to drain nothing is not free.
-        if heard.is_empty() {
+        if ear.is_empty() {
             return;
         }
-        for h in heard.drain(..) {
+        for h in ear.take() {
             out.tell(h.time, h.frame, Some(h.from), h.kind);
         }
     }

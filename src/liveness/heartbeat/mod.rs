@@ -56,6 +56,54 @@ pub struct Heard {
     pub kind: EventKind,
 }
 
+/// Where it is heard, if anybody listens: if nobody does, none of what is only to be told is made.
+#[derive(Debug, Default)]
+pub struct Ear {
+    listens: bool,
+    heard: Vec<Heard>,
+}
+
+impl Ear {
+    /// An ear that has heard nothing.
+    #[must_use]
+    pub fn new(listens: bool) -> Self {
+        Ear { listens, heard: Vec::new() }
+    }
+
+    /// Somebody listens from now on, or nobody.
+    #[inline]
+    pub fn listen(&mut self, listens: bool) {
+        self.listens = listens;
+    }
+
+    /// Whether somebody listens.
+    #[inline]
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.listens
+    }
+
+    #[inline]
+    fn hear(&mut self, what: Heard) {
+        if self.listens {
+            self.heard.push(what);
+        }
+    }
+
+    /// What was heard since this was last asked.
+    #[inline]
+    pub fn take(&mut self) -> impl Iterator<Item = Heard> {
+        self.heard.drain(..)
+    }
+
+    /// Whether nothing was.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heard.is_empty()
+    }
+}
+
 /// Pieces of an opening that are remembered; a protocol not known by then stays unknown.
 const OPENING_PIECES: usize = 64;
 
@@ -246,12 +294,12 @@ impl Named {
     }
 
     /// Tells a beat or a reply, now or once the pace is known.
-    fn tell(&mut self, what: Heard, heard: &mut Vec<Heard>) {
-        if self.track.kind != BeatKind::Heartbeat {
+    fn tell(&mut self, what: Heard, ear: &mut Ear) {
+        if self.track.kind != BeatKind::Heartbeat || !ear.listens() {
             return;
         }
         if self.held.is_none() {
-            heard.push(what);
+            ear.hear(what);
             return;
         }
         let paced = self.is_paced();
@@ -261,7 +309,7 @@ impl Named {
         }
         held.push(what);
         if paced {
-            heard.append(held);
+            held.drain(..).for_each(|what| ear.hear(what));
             self.held = None;
         }
     }
@@ -332,18 +380,18 @@ impl Heartbeats {
     }
 
     /// Takes the next bytes of a stream.
-    pub fn data(&mut self, chunk: Chunk<'_>, heard: &mut Vec<Heard>) {
+    pub fn data(&mut self, chunk: Chunk<'_>, ear: &mut Ear) {
         if chunk.len == 0 {
             return;
         }
-        self.advance(chunk.time, heard);
+        self.advance(chunk.time, ear);
         let claimed = match &self.search {
-            Search::Found(_) => self.parse(&chunk, heard),
+            Search::Found(_) => self.parse(&chunk, ear),
             Search::Over => false,
-            Search::Unbegun | Search::Going(_) => self.seek(&chunk, heard),
+            Search::Unbegun | Search::Going(_) => self.seek(&chunk, ear),
         };
         if !claimed {
-            self.unclaimed(&chunk, heard);
+            self.unclaimed(&chunk, ear);
         }
     }
 
@@ -359,21 +407,21 @@ impl Heartbeats {
 
     /// Time has passed: beats that fell due by `now` and did not come are told.
     #[inline]
-    pub fn advance(&mut self, now: Time, heard: &mut Vec<Heard>) {
-        if self.due.has_come(now) {
-            self.tell_missed(now, heard);
+    pub fn advance(&mut self, now: Time, ear: &mut Ear) {
+        if ear.listens() && self.due.has_come(now) {
+            self.tell_missed(now, ear);
         }
     }
 
-    fn tell_missed(&mut self, now: Time, heard: &mut Vec<Heard>) {
+    fn tell_missed(&mut self, now: Time, ear: &mut Ear) {
         self.due = Due::default();
         for named in self.search.found_mut().into_iter().flat_map(|f| &mut f.named) {
             if named.held.is_none() {
-                named.track.tell_missed(now, &self.activity, heard);
+                named.track.tell_missed(now, &self.activity, ear, true);
             }
             self.due = self.due.or_before(named.track.due());
         }
-        let Due(due) = self.rhythm.tell_missed(now, &self.activity, heard);
+        let Due(due) = self.rhythm.tell_missed(now, &self.activity, ear);
         self.due = self.due.or_before(due);
     }
 
@@ -455,16 +503,16 @@ impl Heartbeats {
     }
 
     /// Notes the time of bytes that no parser claimed, and looks for a rhythm in them.
-    fn unclaimed(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
+    fn unclaimed(&mut self, chunk: &Chunk<'_>, ear: &mut Ear) {
         let may_beat = || self.any_pace() || says_heartbeat(&chunk.bytes[..chunk.bytes.len().min(HEAD)]);
         if !self.rhythm.is_idle() || chunk.len <= LARGE && may_beat() {
-            self.rhythm.data(chunk, &self.activity, &mut self.due, heard);
+            self.rhythm.data(chunk, &self.activity, &mut self.due, ear);
         }
         self.activity.note(chunk.from, chunk.time);
     }
 
     /// Shows the opening to the recognisers; whether one knew it, and the chunk with what came before it was parsed.
-    fn seek(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
+    fn seek(&mut self, chunk: &Chunk<'_>, ear: &mut Ear) -> bool {
         let mut seeking = match std::mem::take(&mut self.search) {
             Search::Over | Search::Found(_) => return false,
             Search::Unbegun if chunk.bytes.is_empty() => Box::default(),
@@ -476,7 +524,7 @@ impl Heartbeats {
                 let opening = Opening::new(self.ports, bytes, self.from_start);
                 if let Some(found) = ask(&opening, &mut excluded) {
                     self.follow(found);
-                    self.again(chunk, heard);
+                    self.again(chunk, ear);
                     return true;
                 }
                 if excluded != ALL_EXCLUDED {
@@ -503,7 +551,7 @@ impl Heartbeats {
             at[piece.from] += usize::from(piece.kept);
             let kept = &bytes[piece.from][start..at[piece.from]];
             let bytes = if i == last { chunk.bytes } else { kept };
-            self.again(&Chunk { time: piece.time, frame: piece.frame, from: piece.from, bytes, len: piece.len }, heard);
+            self.again(&Chunk { time: piece.time, frame: piece.frame, from: piece.from, bytes, len: piece.len }, ear);
         }
         true
     }
@@ -517,15 +565,15 @@ impl Heartbeats {
     }
 
     /// A part of the opening, by name.
-    fn again(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
-        if !self.parse(chunk, heard) {
-            self.unclaimed(chunk, heard);
+    fn again(&mut self, chunk: &Chunk<'_>, ear: &mut Ear) {
+        if !self.parse(chunk, ear) {
+            self.unclaimed(chunk, ear);
         }
     }
 
     /// Gives a chunk to the parser; whether it holds a beat or a reply.
-    fn parse(&mut self, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) -> bool {
-        let claimed = self.search.found_mut().is_some_and(|f| f.parse(chunk, &self.activity, heard));
+    fn parse(&mut self, chunk: &Chunk<'_>, ear: &mut Ear) -> bool {
+        let claimed = self.search.found_mut().is_some_and(|f| f.parse(chunk, &self.activity, ear));
         if claimed {
             self.activity.note(chunk.from, chunk.time);
             let named = self.search.found().into_iter().flat_map(|f| &f.named);
@@ -552,7 +600,7 @@ impl Followed {
     }
 
     /// Gives a chunk to the parser; whether it holds a beat or a reply.
-    fn parse(&mut self, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) -> bool {
+    fn parse(&mut self, chunk: &Chunk<'_>, activity: &Activity, ear: &mut Ear) -> bool {
         let Some(parser) = &mut self.parser else { return false };
         let mut signs = Vec::new();
         parser.data(chunk.from, chunk.time, chunk.bytes, &mut signs);
@@ -565,13 +613,13 @@ impl Followed {
             match sign {
                 Sign::Beat { protocol, role: Role::Reply, .. } => {
                     claimed = true;
-                    self.named_reply(protocol, chunk, heard);
+                    self.named_reply(protocol, chunk, ear);
                 }
                 Sign::Beat { protocol, role, kind, len, sample } => {
                     claimed = true;
                     let mode = if role == Role::Request { Mode::RequestReply } else { Mode::OneWay };
                     let beat = Beat { protocol, mode, kind, len, sample };
-                    self.named_beat(beat, chunk, activity, heard);
+                    self.named_beat(beat, chunk, activity, ear);
                 }
                 Sign::Declared { protocol, sender, seconds } => self.declare(protocol, sender, seconds),
             }
@@ -579,7 +627,7 @@ impl Followed {
         claimed
     }
 
-    fn named_beat(&mut self, beat: Beat, chunk: &Chunk<'_>, activity: &Activity, heard: &mut Vec<Heard>) {
+    fn named_beat(&mut self, beat: Beat, chunk: &Chunk<'_>, activity: &Activity, ear: &mut Ear) {
         let Chunk { time, frame, from, .. } = *chunk;
         let Beat { protocol, mode, kind, len, mut sample } = beat;
         let known = |n: &Named| n.track.from == from && n.track.protocol == Some(protocol) && n.track.kind == kind;
@@ -604,10 +652,10 @@ impl Followed {
         };
         self.named[at].track.measure(len);
         let kind = EventKind::Heartbeat { protocol: Some(protocol), interval };
-        self.named[at].tell(Heard { time, frame: Some(frame), from, kind }, heard);
+        self.named[at].tell(Heard { time, frame: Some(frame), from, kind }, ear);
     }
 
-    fn named_reply(&mut self, protocol: &'static str, chunk: &Chunk<'_>, heard: &mut Vec<Heard>) {
+    fn named_reply(&mut self, protocol: &'static str, chunk: &Chunk<'_>, ear: &mut Ear) {
         let Chunk { time, frame, from, .. } = *chunk;
         let asks = |n: &&mut Named| {
             n.track.from == from.peer() && n.track.protocol == Some(protocol) && n.track.mode == Mode::RequestReply
@@ -616,7 +664,7 @@ impl Followed {
         let Some(named) = self.named.iter_mut().find(asks) else { return };
         named.track.reply(time);
         let kind = EventKind::HeartbeatReply { protocol: Some(protocol) };
-        named.tell(Heard { time, frame: Some(frame), from, kind }, heard);
+        named.tell(Heard { time, frame: Some(frame), from, kind }, ear);
     }
 
     fn declare(&mut self, protocol: &'static str, sender: Option<Side>, seconds: f64) {
@@ -732,11 +780,11 @@ mod tests {
     #[test]
     fn a_flow_of_large_segments_keeps_nothing() {
         let mut heartbeats = Heartbeats::new(Both([40_000, 9]), false);
-        let mut heard = Vec::new();
+        let mut ear = Ear::new(true);
         let bytes = [0xb7u8; 1448];
         for n in 0..200 {
             let chunk = Chunk { time: Time(n * MILLISECOND), frame: 1, from: Side::Server, bytes: &bytes, len: 1448 };
-            heartbeats.data(chunk, &mut heard);
+            heartbeats.data(chunk, &mut ear);
         }
         assert!(matches!(heartbeats.search, Search::Over) && heartbeats.rhythm.is_idle());
         assert!(size_of::<Heartbeats>() <= 152, "{}", size_of::<Heartbeats>());

@@ -15,7 +15,7 @@ use super::gaps::{CHANCE, Clock, FEWEST, Gap, Gaps, KEPT, Pulse, SHORTEST, fold}
 use super::polls::Part;
 use super::tls::{Records, begins_record};
 use super::track::Track;
-use super::{Activity, Chunk, Due, Heard, Moment, span};
+use super::{Activity, Chunk, Due, Ear, Heard, Moment, span};
 use crate::event::EventKind;
 use crate::flow::prefetch::prefetch;
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
@@ -355,8 +355,7 @@ impl Rhythm {
         self.classes.capacity() * size_of::<Class>() + details + rare
     }
 
-    /// Asks for the classes, then for what is known of them, then for where more of it will be put; of many classes, for the
-    /// first ones.
+    /// Asks for the first classes.
     #[inline]
     pub fn prefetch(&self, step: usize) {
         let classes = self.classes.iter().take(PREFETCHED);
@@ -388,7 +387,7 @@ impl Rhythm {
     }
 
     /// Takes the next bytes of a side. `activity` is as before them.
-    pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, due: &mut Due, heard: &mut Vec<Heard>) {
+    pub fn data(&mut self, chunk: &Chunk<'_>, activity: &Activity, due: &mut Due, ear: &mut Ear) {
         let Chunk { time, frame, from, bytes, len } = *chunk;
         if begins_record(bytes) {
             self.rare.get_or_insert_default().records[from].get_or_insert_default();
@@ -406,11 +405,11 @@ impl Rhythm {
             let cut = len.saturating_sub(bytes.len() as u32);
             records.push(bytes, cut, |len| {
                 let message = Message { time, frame, from, bytes: head, len, opaque: true, shape: None, digest: len };
-                self.message(message, &before, due, heard);
+                self.message(message, &before, due, ear);
             });
             self.rare.get_or_insert_default().records[from] = Some(records);
         } else {
-            self.message(Message::new(chunk), &before, due, heard);
+            self.message(Message::new(chunk), &before, due, ear);
         }
     }
 
@@ -421,22 +420,22 @@ impl Rhythm {
         }
     }
 
-    fn message(&mut self, message: Message<'_>, before: &Before, due: &mut Due, heard: &mut Vec<Heard>) {
+    fn message(&mut self, message: Message<'_>, before: &Before, due: &mut Due, ear: &mut Ear) {
         let until = self.reply_until[message.from].get();
-        let answers = until.is_some_and(|until| message.time <= until) && self.reply(&message, heard);
-        self.sort(&message, answers, before, due, heard);
+        let answers = until.is_some_and(|until| message.time <= until) && self.reply(&message, ear);
+        self.sort(&message, answers, before, due, ear);
         if answers {
             self.take_reply(&message);
         }
     }
 
     /// Finds the classes of a message; `answers` is whether it is a reply of the kind expected.
-    fn sort(&mut self, message: &Message<'_>, answers: bool, before: &Before, due: &mut Due, heard: &mut Vec<Heard>) {
+    fn sort(&mut self, message: &Message<'_>, answers: bool, before: &Before, due: &mut Due, ear: &mut Ear) {
         let Message { time, from, len, opaque, digest, .. } = *message;
         if len > LARGE {
             self.large[from] = Moment::at(time);
             if self.tracks {
-                self.embedded(message, before, heard);
+                self.embedded(message, before, ear);
             }
             return;
         }
@@ -450,14 +449,14 @@ impl Rhythm {
             let known = |c: &Class| c.keys.has(key) && c.is_track();
             if let Some(i) = self.classes.iter().position(known) {
                 let previous = self.classes[i].last;
-                self.observe(i, message, before, relation, due, heard);
+                self.observe(i, message, before, relation, due, ear);
                 if self.classes.get(i).is_some_and(|c| known(c) && c.is_reliable()) {
                     self.drop_stale_shadows(keys, previous);
                 }
                 return;
             }
         }
-        if self.tracks && self.embedded(message, before, heard) {
+        if self.tracks && self.embedded(message, before, ear) {
             return;
         }
         if self.large[from].get().is_some_and(|t| time.since(t) < SAME) {
@@ -482,7 +481,7 @@ impl Rhythm {
             let seen = self.classes[i].seen();
             let relation = Relation { held: narrower * 2 >= seen, ..relation };
             narrower = narrower.max(seen);
-            if self.observe(i, message, before, relation, due, heard) {
+            if self.observe(i, message, before, relation, due, ear) {
                 self.drop_shadows(from, time);
                 return;
             }
@@ -567,7 +566,7 @@ impl Rhythm {
         before: &Before,
         relation: Relation,
         due: &mut Due,
-        heard: &mut Vec<Heard>,
+        ear: &mut Ear,
     ) -> bool {
         let class = &mut self.classes[i];
         let since = message.time.since(class.last);
@@ -577,7 +576,7 @@ impl Rhythm {
             return class.is_track();
         }
         let shares = relation.answers && !message.bytes.is_empty() && self.lend(i);
-        let wider = self.classes[i].observe(message, before, relation, heard);
+        let wider = self.classes[i].observe(message, before, relation, ear);
         if shares {
             self.share(i);
         }
@@ -626,25 +625,25 @@ impl Rhythm {
     }
 
     /// A known beat that came in one segment with data.
-    fn embedded(&mut self, message: &Message<'_>, before: &Before, heard: &mut Vec<Heard>) -> bool {
+    fn embedded(&mut self, message: &Message<'_>, before: &Before, ear: &mut Ear) -> bool {
         let found = self.classes.iter().position(|c| c.is_due_in(message));
         if let Some(i) = found {
             let class = &mut self.classes[i];
             let (len, last) = class.detail().map_or((0, 0), |d| (d.content.len.0, d.last));
             let beat = Message { bytes: &[], len, ..*message };
-            class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, heard);
+            class.observe(&beat, before, Relation { digest: last, ..Relation::default() }, ear);
             class.last = message.time;
         }
         found.is_some()
     }
 
     /// A message that may be the reply to the other side's beats; whether it is of the kind expected.
-    fn reply(&mut self, message: &Message<'_>, heard: &mut Vec<Heard>) -> bool {
+    fn reply(&mut self, message: &Message<'_>, ear: &mut Ear) -> bool {
         // The first bytes of a binary reply often are its request's number.
         let key = if message.len > LARGE { 0 } else { message.shape.unwrap_or(message.len) };
         let mut answers = false;
         for class in self.classes.iter_mut().filter(|c| c.keys.from != message.from) {
-            answers |= class.reply(message, key, heard);
+            answers |= class.reply(message, key, ear);
         }
         answers
     }
@@ -687,13 +686,11 @@ impl Rhythm {
     }
 
     /// Tells what fell due by `now`; gives when to ask again.
-    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) -> Due {
+    pub fn tell_missed(&mut self, now: Time, activity: &Activity, ear: &mut Ear) -> Due {
         let mut due = Due::default();
         for detail in self.classes.iter_mut().filter_map(Class::detail_mut) {
             if let Stage::Known(track) = &mut detail.stage {
-                let before = heard.len();
-                track.tell_missed(now, activity, heard);
-                heard.truncate(if detail.told { heard.len() } else { before });
+                track.tell_missed(now, activity, ear, detail.told);
                 due = due.or_before(track.due());
             }
         }
@@ -824,13 +821,7 @@ impl Class {
 
     /// Takes the next message. Where it makes the class known for its timer, the class is known by its narrowest likeness, and
     /// what it was before under the others is given.
-    fn observe(
-        &mut self,
-        message: &Message<'_>,
-        before: &Before,
-        relation: Relation,
-        heard: &mut Vec<Heard>,
-    ) -> Option<Class> {
+    fn observe(&mut self, message: &Message<'_>, before: &Before, relation: Relation, ear: &mut Ear) -> Option<Class> {
         let gap = Gap { beat: span(self.last, message.time), ..before.gap };
         let recurred = matches!(self.so_far, SoFar::Again { .. });
         if let SoFar::Once { crowded, first } = self.so_far {
@@ -879,12 +870,12 @@ impl Class {
         detail.replies.asked = false;
         let Stage::Sought(gaps, beats) = &mut detail.stage else {
             detail.beat(message, gap);
-            if detail.count().is_power_of_two() {
+            if ear.listens() && detail.count().is_power_of_two() {
                 self.judge();
             }
             if self.is_told() {
                 let interval = Some(nanos(f64::from(gap.beat)));
-                self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+                self.tell(message.time, message.frame, EventKind::Heartbeat { protocol: None, interval }, ear);
             }
             return None;
         };
@@ -897,8 +888,10 @@ impl Class {
         let (gaps, beats) = (std::mem::take(gaps), std::mem::take(beats));
         detail.begin(self.keys.from, gaps, &beats, pulse);
         self.keys = self.keys.only(bit(self.keys.narrowest()));
-        self.judge();
-        self.tell_all(&beats, heard);
+        if ear.listens() {
+            self.judge();
+            self.tell_all(&beats, ear);
+        }
         wider
     }
 
@@ -917,29 +910,29 @@ impl Class {
     }
 
     /// Tells a beat or a reply, if they are told.
-    fn tell(&self, time: Time, frame: u64, kind: EventKind, heard: &mut Vec<Heard>) {
+    fn tell(&self, time: Time, frame: u64, kind: EventKind, ear: &mut Ear) {
         if self.is_told() {
-            heard.push(Heard { time, frame: Some(frame), from: self.keys.from, kind });
+            ear.hear(Heard { time, frame: Some(frame), from: self.keys.from, kind });
         }
     }
 
     /// Tells the beats that made the class known.
-    fn tell_all(&self, beats: &[Beat], heard: &mut Vec<Heard>) {
+    fn tell_all(&self, beats: &[Beat], ear: &mut Ear) {
         let mut last: Option<Time> = None;
         for beat in beats {
             let interval = last.map(|l| beat.time.since(l));
             last = Some(beat.time);
-            self.tell(beat.time, beat.frame, EventKind::Heartbeat { protocol: None, interval }, heard);
+            self.tell(beat.time, beat.frame, EventKind::Heartbeat { protocol: None, interval }, ear);
             if let Some(time) = beat.replied.get() {
-                self.tell_reply(time, beat.reply_frame, heard);
+                self.tell_reply(time, beat.reply_frame, ear);
             }
         }
     }
 
-    fn tell_reply(&self, time: Time, frame: u64, heard: &mut Vec<Heard>) {
+    fn tell_reply(&self, time: Time, frame: u64, ear: &mut Ear) {
         if self.is_told() {
             let kind = EventKind::HeartbeatReply { protocol: None };
-            heard.push(Heard { time, frame: Some(frame), from: self.keys.from.peer(), kind });
+            ear.hear(Heard { time, frame: Some(frame), from: self.keys.from.peer(), kind });
         }
     }
 
@@ -950,7 +943,7 @@ impl Class {
     }
 
     /// A message of the other side; whether it is the reply expected.
-    fn reply(&mut self, message: &Message<'_>, key: u32, heard: &mut Vec<Heard>) -> bool {
+    fn reply(&mut self, message: &Message<'_>, key: u32, ear: &mut Ear) -> bool {
         let last = self.last;
         let (detail, last_gap) = match &mut self.so_far {
             SoFar::Again { detail, last_gap, .. } => (detail, *last_gap),
@@ -995,7 +988,7 @@ impl Class {
             Stage::Known(track) => {
                 if first || track.last_reply < Moment::at(last) {
                     track.reply(message.time);
-                    self.tell_reply(message.time, message.frame, heard);
+                    self.tell_reply(message.time, message.frame, ear);
                 }
             }
             Stage::Sought(_, beats) => {
@@ -1177,29 +1170,28 @@ mod tests {
 
     /// Takes `count` messages made from their number, a millisecond to a second apart.
     fn flood(count: u32, message: impl Fn(u32) -> Vec<u8>) -> Rhythm {
-        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let (mut rhythm, mut activity, mut ear) = (Rhythm::default(), Activity::default(), Ear::new(true));
         let mut time = Time(0);
         for n in 0..count {
             let from = Side::BOTH[(n.wrapping_mul(0x9e37_79b1) >> 31) as usize];
             time = time.plus(MILLISECOND * Nanos::from(1 + n.wrapping_mul(0x85eb_ca6b) % 1000));
             let bytes = message(n);
             let chunk = Chunk { time, frame: n.into(), from, bytes: &bytes, len: bytes.len() as u32 };
-            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut ear);
             activity.note(from, time);
-            heard.clear();
         }
         rhythm
     }
 
     #[test]
     fn a_beat_that_goes_on_is_kept_under_one_likeness() {
-        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let (mut rhythm, mut activity, mut ear) = (Rhythm::default(), Activity::default(), Ear::new(true));
         let mut classes = Vec::new();
         for n in 0..16 {
             let time = Time(n * 5 * SECOND);
             let bytes = [0xb7, 3, 0, 1, 0xff, n as u8];
             let chunk = Chunk { time, frame: n as u64, from: Side::Client, bytes: &bytes, len: bytes.len() as u32 };
-            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut ear);
             activity.note(Side::Client, time);
             classes.push(rhythm.classes.len());
         }
@@ -1212,11 +1204,11 @@ mod tests {
 
     #[test]
     fn what_replies_say_is_kept_once_until_their_class_says_more() {
-        let (mut rhythm, mut activity, mut heard) = (Rhythm::default(), Activity::default(), Vec::new());
+        let (mut rhythm, mut activity, mut ear) = (Rhythm::default(), Activity::default(), Ear::new(true));
         let mut say = |rhythm: &mut Rhythm, from, n: i64, at: Nanos| {
             let bytes = [0xb7, from as u8, 0, 1, 0xff, n as u8];
             let chunk = Chunk { time: Time(n * 5 * SECOND + at), frame: 1, from, bytes: &bytes, len: 6 };
-            rhythm.data(&chunk, &activity, &mut Due::default(), &mut heard);
+            rhythm.data(&chunk, &activity, &mut Due::default(), &mut ear);
             activity.note(from, chunk.time);
         };
         let contents = |rhythm: &Rhythm| {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::gaps::{CHANCE, Clock, Gap, Gaps, KEPT, Pulse, fold};
-use super::{Activity, Heard, Moment};
+use super::{Activity, Ear, Heard, Moment};
 use crate::event::EventKind;
 use crate::packet::{SECOND, Time, nanos};
 use crate::summary::{BeatKind, HeartbeatSummary, Mode, Side, Trigger};
@@ -223,7 +223,7 @@ impl Track {
     }
 
     /// Tells the beats that fell due by `now` and were not told; the time of each is when it was due.
-    pub fn tell_missed(&mut self, now: Time, activity: &Activity, heard: &mut Vec<Heard>) {
+    pub fn tell_missed(&mut self, now: Time, activity: &Activity, ear: &mut Ear, tells: bool) {
         if now < self.due {
             return;
         }
@@ -235,7 +235,9 @@ impl Track {
             self.told += 1;
             let time = after(f64::from(self.told));
             let kind = EventKind::HeartbeatMissed { protocol: self.protocol };
-            heard.push(Heard { time, frame: None, from: self.from, kind });
+            if tells {
+                ear.hear(Heard { time, frame: None, from: self.from, kind });
+            }
         }
         if self.told < MOST_TOLD {
             self.due = after(f64::from(self.told) + 1.5);

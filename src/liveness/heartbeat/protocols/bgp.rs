@@ -97,16 +97,16 @@ mod tests {
     /// The KEEPALIVE that confirms the OPEN and two more come at once; the fourth is the first of the timer (RFC 4271 §8.2.2).
     #[test]
     fn keepalives_while_the_session_is_set_up_do_not_hide_the_beat() {
-        use crate::liveness::heartbeat::{Chunk, Heartbeats};
+        use crate::liveness::heartbeat::{Chunk, Ear, Heartbeats};
         use crate::packet::Time;
         use crate::summary::Both;
 
-        let (beat, mut heard) = (keepalive(), Vec::new());
+        let (beat, mut ear) = (keepalive(), Ear::default());
         let mut heartbeats = Heartbeats::new(Both([40_000, 179]), true);
         for (frame, ms) in [0, 4, 8, 60_008].into_iter().enumerate() {
             let time = Time(ms * 1_000_000);
             let chunk = Chunk { time, frame: frame as u64, from: Client, bytes: &beat, len: 19 };
-            heartbeats.data(chunk, &mut heard);
+            heartbeats.data(chunk, &mut ear);
         }
         let summaries = heartbeats.summaries(Time(60_009_000_000));
         assert_eq!(summaries.iter().map(|s| (s.protocol, s.count)).collect::<Vec<_>>(), [(Some("bgp"), 4)]);
