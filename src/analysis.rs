@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::thread;
 
+use crate::flow::prefetch::prefetch;
 use crate::flow::table::Table;
 use crate::liveness::findings::FailOn;
 use crate::liveness::losses::Losses;
@@ -309,7 +310,10 @@ impl Flows {
         let count = |(table, flows): (usize, Range<usize>)| {
             let mut counted = none();
             for at in flows {
-                tables[table].prefetch_next(at, |watched| watched.prefetch(0, true));
+                tables[table].prefetch_next(at, |watched| {
+                    watched.prefetch();
+                    watched.heartbeats().into_iter().for_each(prefetch);
+                });
                 let watched = tables[table].get(at);
                 let (mut summary, context) = self.sum_up(watched, end);
                 verdict::outline(&mut summary, &context);

@@ -11,10 +11,10 @@ use crate::decode::{self, Decoder, Inner};
 use crate::event::{EventKind, Sink};
 use crate::flow::connection::Connection;
 use crate::flow::duplicates::{Mark, Recent};
-use crate::flow::prefetch::prefetch;
+use crate::flow::prefetch::{Few, prefetch};
 use crate::flow::table::{self, GONE, Likely, Table};
 use crate::liveness::Out;
-use crate::liveness::heartbeat::Ear;
+use crate::liveness::heartbeat::{self, Ear};
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict;
 use crate::packet::{Decoded, Endpoint, Frame, IcmpError, Segment, Time};
@@ -24,9 +24,6 @@ use crate::watch::{Reopening, Watched};
 /// Segments whose flows are fetched together: enough to keep the processor's dozen of line fill buffers busy, few enough
 /// that what was fetched is still in the first-level cache when its turn comes.
 pub const BATCH: usize = 32;
-
-/// From a flow to the parts of its heartbeats, one pointer after the other.
-const PREFETCH_STEPS: usize = 4;
 
 /// Whether the flow between these two ends is wanted.
 pub type FlowFilter = Box<dyn Fn(&Endpoint, &Endpoint) -> bool + Send + Sync>;
@@ -441,26 +438,26 @@ impl Flows {
     /// Asks for what these segments will need, after the index's slots. Each step asks for what the next one reads, for all
     /// of them, so that nothing is waited for alone.
     fn prefetch(&self, segments: &mut [Option<Sought<'_>>]) {
-        let mut flows = [None; BATCH];
-        for (sought, found) in segments.iter_mut().flatten().zip(&mut flows) {
+        let mut flows = Few::<_, BATCH>::default();
+        for sought in segments.iter_mut().flatten() {
             sought.likely = self.table.likely(sought.hash);
             let flow = self.table.likely_flow(sought.likely);
             flow.inspect(|flow| prefetch(*flow));
-            *found = flow.map(|flow| (flow, sought.segment.payload_len > 0));
+            flows.push(flow.map(|flow| (flow, sought.segment.payload_len > 0)));
         }
         // Made here, the marks take the time that the flows' lines take to come.
         for sought in segments.iter_mut().flatten() {
             sought.mark = Mark::new(sought.hash, &sought.segment);
             self.recent.prefetch(sought.mark);
         }
-        for (flow, payload) in flows.iter().flatten() {
-            flow.prefetch(0, *payload);
+        let mut heartbeats = Few::<_, BATCH>::default();
+        for (flow, payload) in flows.iter() {
+            flow.prefetch();
+            let of = flow.heartbeats().filter(|_| payload);
+            of.inspect(|of| prefetch(*of));
+            heartbeats.push(of);
         }
-        for step in 1..PREFETCH_STEPS {
-            for (flow, _) in flows.iter().flatten().filter(|(_, payload)| *payload) {
-                flow.prefetch(step, true);
-            }
-        }
+        heartbeat::prefetch_parts(&heartbeats);
     }
 
     /// Begins to look for the flow of the segment put into the batch last, and takes the batch if that makes it full.
@@ -670,7 +667,7 @@ impl Flows {
         // The last frames may have held none of these flows, and then have not been given.
         self.fall_due(end, sink);
         for number in 0..self.table.len() {
-            self.table.prefetch_next(number, |watched| watched.prefetch(0, false));
+            self.table.prefetch_next(number, Watched::prefetch);
             let watched = self.table.get_mut(number);
             let mut out = Out::new(watched.id(), sink, &self.lost);
             watched.finish(end, &mut out);

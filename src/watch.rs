@@ -6,7 +6,7 @@ use crate::flow::prefetch::LINE;
 use crate::flow::reassembly::{Holes, Piece};
 use crate::flow::sequence::distance;
 use crate::flow::table::Keyed;
-use crate::liveness::heartbeat::{Chunk, Ear};
+use crate::liveness::heartbeat::{Chunk, Ear, Heartbeats};
 use crate::liveness::limits;
 use crate::liveness::losses::Losses;
 use crate::liveness::verdict::{Break, Context, Sign};
@@ -59,6 +59,9 @@ pub enum Interest {
 /// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
 const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
 
+/// After so many segments bytes on the heap are counted first, a bit for each: in one step, as it is hard to foretell.
+const EARLY: u64 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8 | 1 << 16 | 1 << 32;
+
 /// Bytes on the heap are counted in these, up to a megabyte: the caps of what a flow keeps leave it far below that.
 const HEAP_UNIT: usize = 16;
 
@@ -94,13 +97,18 @@ impl Watched {
         self.conn.segments()
     }
 
-    /// Asks for what a segment will need besides the flow itself, a step further from it each time.
+    /// Asks for what every segment will need besides the flow itself.
     #[inline]
-    pub fn prefetch(&self, step: usize, payload: bool) {
-        if step == 0 {
-            self.conn.prefetch();
-        }
-        self.live.prefetch(step, payload);
+    pub fn prefetch(&self) {
+        self.conn.prefetch();
+        self.live.prefetch();
+    }
+
+    /// Its heartbeats, if any payload was followed.
+    #[inline]
+    #[must_use]
+    pub fn heartbeats(&self) -> Option<&Heartbeats> {
+        self.live.known_heartbeats()
     }
 
     /// The two ends.
@@ -155,7 +163,8 @@ impl Watched {
     #[inline]
     pub fn count_heap(&mut self) -> Option<isize> {
         let segments = self.segments();
-        (segments.is_multiple_of(64) || segments.is_power_of_two() || self.ended.is_some()).then(|| {
+        let early = EARLY.unbounded_shr(segments) & 1 == 1;
+        (segments.is_multiple_of(64) | early | self.ended.is_some()).then(|| {
             let before = self.heap();
             let units = (self.conn.heap() + self.live.heap()).div_ceil(HEAP_UNIT);
             self.heap = u16::try_from(units).unwrap_or(u16::MAX);

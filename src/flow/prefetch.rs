@@ -3,6 +3,36 @@
 /// Bytes that come from memory at a time, on all processors that matter here.
 pub const LINE: usize = 64;
 
+/// The first `N` of what there is to ask for.
+pub struct Few<T, const N: usize> {
+    all: [Option<T>; N],
+    len: usize,
+}
+
+impl<T: Copy, const N: usize> Default for Few<T, N> {
+    fn default() -> Self {
+        Few { all: [None; N], len: 0 }
+    }
+}
+
+impl<T: Copy, const N: usize> Few<T, N> {
+    /// Adds one, if there is one and room for it. Which there are is hard to foretell, so that is no branch, here or for
+    /// those that go through them.
+    #[inline]
+    pub fn push(&mut self, one: Option<T>) {
+        if let Some(place) = self.all.get_mut(self.len) {
+            *place = one;
+            self.len += usize::from(one.is_some());
+        }
+    }
+
+    /// Those there are.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self.all[..self.len].iter().copied().flatten()
+    }
+}
+
 /// Asks for the cache lines of `value`, without waiting for them: many can be under way at a time, where loads would be
 /// waited for a few at a time. A hint only; on processors without one that stable Rust knows, nothing.
 #[inline(always)]

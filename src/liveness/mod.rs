@@ -17,7 +17,6 @@ pub mod window;
 
 use crate::event::{Event, EventKind, Sink};
 use crate::flow::connection::{Connection, Known, Shape};
-use crate::flow::prefetch::prefetch;
 use crate::flow::reassembly::Holes;
 use crate::flow::sequence::before;
 use crate::packet::{IcmpError, Nanos, SECOND, Segment, Time};
@@ -182,6 +181,7 @@ impl<'a> Out<'a> {
         };
         Out { flow, sink, lost }
     }
+
     /// Whether there is a receiver.
     #[inline]
     #[must_use]
@@ -356,18 +356,10 @@ impl Liveness {
         self.rare.as_mut().map_or(&mut [], |r| &mut r.deaths)
     }
 
-    /// Asks for what a segment will need: first the probes, and with payload the heartbeats and step by step their parts.
+    /// Asks for what every segment will need.
     #[inline]
-    pub fn prefetch(&self, step: usize, payload: bool) {
-        if step == 0 {
-            self.probers.prefetch();
-        }
-        if let Some(heartbeats) = self.heartbeats.as_ref().filter(|_| payload) {
-            match step.checked_sub(1) {
-                None => prefetch(&**heartbeats),
-                Some(step) => heartbeats.prefetch(step),
-            }
-        }
+    pub fn prefetch(&self) {
+        self.probers.prefetch();
     }
 
     fn unreachable(&self, side: Side) -> Option<Unreachable> {

@@ -19,7 +19,7 @@ mod track;
 use std::borrow::Cow;
 
 use crate::event::EventKind;
-use crate::flow::prefetch::prefetch;
+use crate::flow::prefetch::{Few, prefetch};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 use content::{HEAD, says_heartbeat};
@@ -367,18 +367,6 @@ impl Heartbeats {
         search + self.rhythm.heap()
     }
 
-    /// Asks for the parts that the next bytes will need: what a step reads, the one before asked for.
-    #[inline]
-    pub fn prefetch(&self, step: usize) {
-        match (step, &self.search) {
-            (0, Search::Going(seeking)) => prefetch(&**seeking),
-            (1, Search::Going(seeking)) => seeking.prefetch(),
-            (0, Search::Found(followed)) => prefetch(&**followed),
-            _ => {}
-        }
-        self.rhythm.prefetch(step);
-    }
-
     /// Takes the next bytes of a stream.
     pub fn data(&mut self, chunk: Chunk<'_>, ear: &mut Ear) {
         if chunk.len == 0 {
@@ -581,6 +569,23 @@ impl Heartbeats {
         }
         claimed
     }
+}
+
+/// Asks for the parts of these that their next bytes will need, one pointer after the other.
+#[inline]
+pub fn prefetch_parts<const N: usize>(all: &Few<&Heartbeats, N>) {
+    let mut sought = Few::<_, N>::default();
+    for of in all.iter() {
+        match &of.search {
+            Search::Going(seeking) => prefetch(&**seeking),
+            Search::Found(followed) => prefetch(&**followed),
+            Search::Over | Search::Unbegun => {}
+        }
+        sought.push(if let Search::Going(seeking) = &of.search { Some(&**seeking) } else { None });
+        of.rhythm.prefetch();
+    }
+    sought.iter().for_each(Seeking::prefetch);
+    rhythm::prefetch_parts(all.iter().map(|of| &of.rhythm));
 }
 
 impl Followed {

@@ -17,7 +17,7 @@ use super::tls::{Records, begins_record};
 use super::track::Track;
 use super::{Activity, Chunk, Due, Ear, Heard, Moment, span};
 use crate::event::EventKind;
-use crate::flow::prefetch::prefetch;
+use crate::flow::prefetch::{Few, prefetch};
 use crate::packet::{MILLISECOND, Nanos, SECOND, Time, nanos};
 use crate::summary::{BeatKind, Both, HeartbeatSummary, Mode, Side};
 
@@ -30,6 +30,9 @@ const MOST_HEAP: usize = CLASSES * 5 * 1024 + 4096;
 
 /// Classes that are brought from memory before a message comes to them; a heartbeat's flow has few.
 const PREFETCHED: usize = 4;
+
+/// The same, of all flows that are asked for together.
+const MOST_PREFETCHED: usize = 64;
 
 /// Messages longer than this are data: only their time is noted. A poll's request may be as long.
 pub const LARGE: u32 = 1024;
@@ -357,14 +360,8 @@ impl Rhythm {
 
     /// Asks for the first classes.
     #[inline]
-    pub fn prefetch(&self, step: usize) {
-        let classes = self.classes.iter().take(PREFETCHED);
-        match step {
-            0 => classes.for_each(prefetch),
-            1 => classes.filter_map(Class::detail).for_each(prefetch),
-            2 => classes.filter_map(Class::detail).for_each(Detail::prefetch),
-            _ => {}
-        }
+    pub fn prefetch(&self) {
+        self.classes.iter().take(PREFETCHED).for_each(prefetch);
     }
 
     /// Whether a message too large for a beat needs no more than its time noted.
@@ -735,6 +732,18 @@ impl Rhythm {
         }
         all
     }
+}
+
+/// Asks for what is known of the first classes of each, then for where more of it will be put.
+#[inline]
+pub fn prefetch_parts<'a>(all: impl Iterator<Item = &'a Rhythm>) {
+    let mut details = Few::<&Detail, MOST_PREFETCHED>::default();
+    for class in all.flat_map(|rhythm| rhythm.classes.iter().take(PREFETCHED)) {
+        let detail = class.detail();
+        detail.into_iter().for_each(prefetch);
+        details.push(detail);
+    }
+    details.iter().for_each(Detail::prefetch);
 }
 
 /// Whether two tracks of one side are one beat: parts of it, or its shadows. The same period, and always together.
