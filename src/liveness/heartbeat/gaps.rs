@@ -94,8 +94,13 @@ pub struct Pulse {
 }
 
 /// How many periods make `gap`, if a whole number does; the error of each lost beat adds to the others' as its root.
+#[inline]
 #[must_use]
 pub fn fold(gap: f32, period: f32, tolerance: f32) -> Option<u32> {
+    // Most gaps are of one period.
+    if (0.5 * period..1.5 * period).contains(&gap) {
+        return ((gap - period).abs() <= tolerance * period).then_some(1);
+    }
     let periods = gap / period + 0.5;
     if !(1.0..(MOST_FOLDED + 1) as f32).contains(&periods) {
         return None;
@@ -454,6 +459,9 @@ mod tests {
         let pulse = gaps(&[2.0, 2.0, 4.0, 2.01, 1.99, 6.0, 2.0, 2.0]).pulse(CHANCE);
         assert_eq!(pulse.map(|p| (p.clock, p.period)), Some((Clock::Beat, 2.0)));
         assert_eq!((fold(6.1, 2.0, 0.1), fold(5.0, 2.0, 0.1), fold(1.0, 2.0, 0.1)), (Some(3), None, None));
+        // Half a period to either side, where another number of periods begins.
+        assert_eq!((fold(1.01, 2.0, 0.5), fold(2.9, 2.0, 0.5), fold(2.9, 2.0, 0.4)), (Some(1), Some(1), None));
+        assert_eq!((fold(0.99, 2.0, 0.6), fold(3.1, 2.0, 0.4), fold(3.1, 2.0, 0.3)), (None, Some(2), None));
         assert_eq!(fold(f32::INFINITY, 2.0, 0.1), None);
         assert_eq!(fold(0.0, 0.0, 0.1), None);
     }

@@ -969,7 +969,7 @@ impl Class {
         }
         let same = !message.opaque && message.digest == detail.last && detail.content.meaning() == Meaning::Constant;
         let share = if same { ECHO_SHARE } else { REPLY_SHARE };
-        if since > (last_gap.beat * SECOND as f32) as Nanos / share {
+        if since * share > (last_gap.beat * SECOND as f32) as Nanos {
             return false;
         }
         let replies = &mut detail.replies;
