@@ -201,7 +201,8 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let flows = Flows { options, ..Flows::default() };
+        let recent = options.memory.map_or_else(Recent::default, |memory| Recent::within(memory / FOR_COPIES));
+        let flows = Flows { options, recent, ..Flows::default() };
         let (decoder, analysis, clock) = (Decoder::default(), Analysis::default(), Clock::default());
         Analyzer { decoder, analysis, clock, time: Time::default(), flows }
     }
@@ -395,6 +396,9 @@ impl Analyzer {
 /// doubling, and of the list by which the least interesting ones are found.
 const FLOW_COST: usize = 128;
 
+/// Of the memory that flows may take, the part of which copies are known by is at most one in so many.
+const FOR_COPIES: usize = 8;
+
 /// Entries of what is due that may mean nothing before they are cleared away; with more flows, as many as these.
 const MEANINGLESS: usize = 1024;
 
@@ -417,10 +421,11 @@ impl Flows {
             excess = excess.saturating_sub(size_of::<Watched>() + FLOW_COST + *heap as usize);
             found
         });
-        let Some(&(least_kept, _)) = kept else { return };
+        // Where all of them are not enough, none is kept.
+        let least_kept = kept.map(|(key, _)| *key);
         drop(order);
         let moved = self.table.retain(|watched| {
-            if key(watched) >= least_kept {
+            if least_kept.is_some_and(|least| key(watched) >= least) {
                 return true;
             }
             self.heap -= watched.heap();

@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use common::pcap::{ACK, Pcap, RST, SYN, reply, segment, with};
+use hbsniff::analyzer::{Analyzer, Options};
+use hbsniff::packet::{Frame, LinkType, Time};
 use serde_json::{Value, json};
 
 /// The least that may be asked for.
@@ -222,5 +224,24 @@ fn chatter(pcap: &mut Pcap, number: u32) {
         let at = at + i64::from(round) * SECOND;
         let message = (number.wrapping_mul(0x9e37_79b1) ^ round).to_be_bytes();
         pcap.packet(at, &with(segment(number, ACK, seq, 8), &[message, message].concat()));
+    }
+}
+
+/// However little it is, and however fast they come: what copies are known by has to fit too.
+#[test]
+fn flows_keep_to_the_memory_that_they_may_take() {
+    for memory in [256 << 10, 1 << 20, 4 << 20] {
+        let mut analyzer = Analyzer::new(Options { memory: Some(memory), ..Options::default() });
+        for number in 0..200_000 {
+            let packet = segment(FLOOD + number, ACK, 7, 0);
+            let time = Time(i64::from(number) * MICROSECOND);
+            let (number, wire_len) = (u64::from(number) + 1, packet.len() as u32);
+            let frame = Frame { time, number, link: LinkType(101), interface: 0, wire_len, data: &packet };
+            analyzer.frames(&[frame], &mut None);
+            let so_far = analyzer.so_far();
+            // The last flow may be one too many, or what came with it the last doubling of what copies are known by.
+            assert!(so_far.memory <= memory / 8 * 9, "{} of {memory} with {} flows", so_far.memory, so_far.flows);
+        }
+        assert!(analyzer.so_far().let_go.totals.flows > 0);
     }
 }

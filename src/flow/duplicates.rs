@@ -18,8 +18,8 @@ const REMEMBERED: u32 = 4;
 const WAYS: usize = 8;
 /// Buckets at first: as many as the part of a hash tells apart that is not kept.
 const FEWEST_BUCKETS: usize = 1 << 8;
-/// Buckets at most, 4 MB: enough for a million segments a second. With more, a copy may be missed whose bucket has seen as
-/// many others since as it holds.
+/// Buckets at most, 4 MB: enough for a million segments a second. With more segments, or less room, a copy may be missed whose
+/// bucket has seen as many others since as it holds.
 const MOST_BUCKETS: usize = 1 << 16;
 
 /// The segments of all flows in the last tenth of a second, to know copies by. With their memory apart, a million idle flows
@@ -29,6 +29,8 @@ pub struct Recent {
     /// A power of two of them. Which one is a segment's is said by the lowest bits of its hash: those that are not kept, and
     /// where there are more than at first some that are.
     buckets: Vec<Bucket>,
+    /// How many there may be.
+    most: usize,
 }
 
 /// Segments with some bits of their hashes in common, the newest first; a cache line.
@@ -94,11 +96,19 @@ fn seen(time: Time, nth: u32) -> u32 {
 
 impl Default for Recent {
     fn default() -> Self {
-        Recent { buckets: vec![Bucket::default(); FEWEST_BUCKETS] }
+        Recent { buckets: vec![Bucket::default(); FEWEST_BUCKETS], most: MOST_BUCKETS }
     }
 }
 
 impl Recent {
+    /// One that takes no more than so many bytes, or 16 KB if they are less.
+    #[must_use]
+    pub fn within(bytes: usize) -> Self {
+        let room = bytes / size_of::<Bucket>();
+        let most = if room.is_power_of_two() { room } else { room.next_power_of_two() / 2 };
+        Recent { most: most.clamp(FEWEST_BUCKETS, MOST_BUCKETS), ..Recent::default() }
+    }
+
     /// Asks for what is compared with a segment.
     #[inline]
     pub fn prefetch(&self, mark: Mark) {
@@ -139,7 +149,7 @@ impl Recent {
     /// What may be copied yet is not pushed out while there can be more room.
     #[inline(never)]
     fn make_room(&mut self, mark: Mark, seen: u32) {
-        while self.buckets[mark.place(self.buckets.len())].is_full(seen) && self.buckets.len() < MOST_BUCKETS {
+        while self.buckets[mark.place(self.buckets.len())].is_full(seen) && self.buckets.len() < self.most {
             self.grow();
         }
     }
@@ -282,6 +292,17 @@ mod tests {
         }
         assert_eq!(recent.heap(), 4 << 20);
         assert!(recent.copy(1_999_999, 1, &segment(9, 0)));
+    }
+
+    #[test]
+    fn a_flood_takes_no_more_than_it_may() {
+        for (bytes, taken) in [(0, 16 << 10), (64 << 10, 64 << 10), (100 << 10, 64 << 10), (usize::MAX, 4 << 20)] {
+            let mut recent = Recent::within(bytes);
+            for flow in 0..1_000_000 {
+                recent.copy(flow, 1, &segment(9, 0));
+            }
+            assert_eq!(recent.heap(), taken);
+        }
     }
 
     #[test]
