@@ -201,7 +201,7 @@ impl Analyzer {
     /// An analyzer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let recent = options.memory.map_or_else(Recent::default, |memory| Recent::within(memory / FOR_COPIES));
+        let recent = Recent::within(options.memory.unwrap_or(usize::MAX) / FOR_COPIES);
         let flows = Flows { options, recent, ..Flows::default() };
         let (decoder, analysis, clock) = (Decoder::default(), Analysis::default(), Clock::default());
         Analyzer { decoder, analysis, clock, time: Time::default(), flows }

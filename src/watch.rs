@@ -59,9 +59,6 @@ pub enum Interest {
 /// Linux's default for TCP_KEEPIDLE, and time to be probed besides (net.ipv4.tcp_keepalive_*).
 const IDLE: Nanos = (7200 + 11 * 75) * SECOND;
 
-/// After so many segments bytes on the heap are counted first, a bit for each: in one step, as it is hard to foretell.
-const EARLY: u64 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8 | 1 << 16 | 1 << 32;
-
 /// Bytes on the heap are counted in these, up to a megabyte: the caps of what a flow keeps leave it far below that.
 const HEAP_UNIT: usize = 16;
 
@@ -163,8 +160,8 @@ impl Watched {
     #[inline]
     pub fn count_heap(&mut self) -> Option<isize> {
         let segments = self.segments();
-        let early = EARLY.unbounded_shr(segments) & 1 == 1;
-        (segments.is_multiple_of(64) | early | self.ended.is_some()).then(|| {
+        // Each is hard to foretell, so all are asked in one step.
+        (segments.is_multiple_of(64) | segments.is_power_of_two() | self.ended.is_some()).then(|| {
             let before = self.heap();
             let units = (self.conn.heap() + self.live.heap()).div_ceil(HEAP_UNIT);
             self.heap = u16::try_from(units).unwrap_or(u16::MAX);

@@ -5,7 +5,6 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use common::pcap::{ACK, Pcap, SYN, reply, segment, with};
 
@@ -23,11 +22,9 @@ fn captures() -> Vec<PathBuf> {
     found
 }
 
-fn printed(threads: &str, form: &str, files: &[PathBuf]) -> Vec<u8> {
-    let out =
-        Command::new(env!("CARGO_BIN_EXE_hbsniff")).args(["--threads", threads, form]).args(files).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    out.stdout
+fn printed(threads: &str, form: &str, files: &[PathBuf]) -> String {
+    let options = ["--threads", threads, form];
+    common::stdout(&options.into_iter().chain(files.iter().map(|file| file.to_str().unwrap())).collect::<Vec<_>>(), b"")
 }
 
 #[test]

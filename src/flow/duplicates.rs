@@ -104,9 +104,8 @@ impl Recent {
     /// One that takes no more than so many bytes, or 16 KB if they are less.
     #[must_use]
     pub fn within(bytes: usize) -> Self {
-        let room = bytes / size_of::<Bucket>();
-        let most = if room.is_power_of_two() { room } else { room.next_power_of_two() / 2 };
-        Recent { most: most.clamp(FEWEST_BUCKETS, MOST_BUCKETS), ..Recent::default() }
+        let room = (bytes / size_of::<Bucket>()).clamp(FEWEST_BUCKETS, MOST_BUCKETS);
+        Recent { most: 1 << room.ilog2(), ..Recent::default() }
     }
 
     /// Asks for what is compared with a segment.

@@ -97,7 +97,7 @@ pub struct Pulse {
 #[inline]
 #[must_use]
 pub fn fold(gap: f32, period: f32, tolerance: f32) -> Option<u32> {
-    // Most gaps are of one period.
+    // Most gaps are of one period, which is told without division and root.
     if (0.5 * period..1.5 * period).contains(&gap) {
         return ((gap - period).abs() <= tolerance * period).then_some(1);
     }

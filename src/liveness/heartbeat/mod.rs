@@ -576,12 +576,10 @@ impl Heartbeats {
 pub fn prefetch_parts<const N: usize>(all: &Few<&Heartbeats, N>) {
     let mut sought = Few::<_, N>::default();
     for of in all.iter() {
-        match &of.search {
-            Search::Going(seeking) => prefetch(&**seeking),
-            Search::Found(followed) => prefetch(&**followed),
-            Search::Over | Search::Unbegun => {}
-        }
-        sought.push(if let Search::Going(seeking) = &of.search { Some(&**seeking) } else { None });
+        let seeking = if let Search::Going(seeking) = &of.search { Some(&**seeking) } else { None };
+        seeking.into_iter().for_each(prefetch);
+        of.search.found().into_iter().for_each(prefetch);
+        sought.push(seeking);
         of.rhythm.prefetch();
     }
     sought.iter().for_each(Seeking::prefetch);

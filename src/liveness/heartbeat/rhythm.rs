@@ -1188,6 +1188,7 @@ mod tests {
             let chunk = Chunk { time, frame: n.into(), from, bytes: &bytes, len: bytes.len() as u32 };
             rhythm.data(&chunk, &activity, &mut Due::default(), &mut ear);
             activity.note(from, time);
+            drop(ear.take());
         }
         rhythm
     }

@@ -101,7 +101,7 @@ mod tests {
         use crate::packet::Time;
         use crate::summary::Both;
 
-        let (beat, mut ear) = (keepalive(), Ear::default());
+        let (beat, mut ear) = (keepalive(), Ear::new(true));
         let mut heartbeats = Heartbeats::new(Both([40_000, 179]), true);
         for (frame, ms) in [0, 4, 8, 60_008].into_iter().enumerate() {
             let time = Time(ms * 1_000_000);
